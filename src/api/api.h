@@ -1,0 +1,162 @@
+/*
+ * api.h
+ *	  What a partner API is: a descriptor.  Data and translation, no I/O.
+ *
+ * A resource is something that can be read as rows: where it is asked for,
+ * how its pages follow each other, which filters it knows, and where in the
+ * answer each column is found.  Live functions, catalogue refresh, foreign
+ * tables and validation read the same descriptor, so a new partner is one
+ * new file in this folder and one line in api.c.
+ */
+#ifndef CS_API_API_H
+#define CS_API_API_H
+
+#include "postgres.h"
+
+#include "src/base/errors.h"
+#include "src/wire/datum.h"
+#include "src/wire/json.h"
+#include "src/wire/writer.h"
+
+struct CsForm;
+
+#define CS_COLUMN_REQUIRED	0x01	/* absence makes the answer malformed */
+
+/*
+ * A column of a resource.  'paths' are alternatives, "a|b.c", tried in order
+ * from the element of 'level': 0 is the root object of the answer, 1 the
+ * element of the first list in CsResource.lists, and so on.
+ */
+typedef struct CsColumn
+{
+	const char *name;			/* as in the SQL row type */
+	CsType		type;
+	int			level;
+	const char *paths;
+	int			flags;
+} CsColumn;
+
+/* An argument that the API filters by.  'param' NULL: it goes into the path as {name}. */
+typedef struct CsFilter
+{
+	const char *name;			/* as in SQL */
+	const char *param;			/* as on the wire */
+	CsType		type;
+} CsFilter;
+
+typedef enum CsPaging
+{
+	CS_PAGING_NONE,				/* one answer is all there is */
+	CS_PAGING_NUMBER,			/* page=1, 2, … */
+	CS_PAGING_CURSOR			/* opaque token of the previous answer */
+} CsPaging;
+
+typedef struct CsResource
+{
+	const char *name;			/* "products"; names the endpoint in messages and statistics */
+	const char *path;			/* below base_url: "/api/v1/models/{id}" */
+	const char *root;			/* alternatives: "data|" is data, or the bare document */
+	const char *lists[3];		/* alternatives each; from the root to the rows; none: one row */
+	CsPaging	paging;
+	const char *page_param;		/* "page" or "cursor" */
+	const char *size_param;		/* or NULL: the API chooses the size */
+	int			page_size;		/* the largest that the document allows; without size_param its default */
+	const char *total_paths;	/* how many rows there are in all, or NULL */
+	const char *has_more_paths; /* or NULL */
+	const char *cursor_paths;	/* next cursor, or NULL */
+	const CsFilter *filters;	/* ended by a NULL name; or NULL */
+	const CsColumn *columns;	/* ended by a NULL name */
+} CsResource;
+
+/* A row of a document's error table.  'code' NULL: any code with this status. */
+typedef struct CsApiError
+{
+	const char *code;
+	int			status;
+	const char *meaning;		/* message when the API sends none */
+	const char *hint;			/* the document's resolution, as a sentence; or NULL */
+} CsApiError;
+
+/* What a remote status means here; unknown ones never end the following of an order. */
+typedef struct CsOrderStatus
+{
+	const char *remote;
+	const char *state;			/* placed, approved, in_production, shipped, delivered, rejected, cancelled */
+} CsOrderStatus;
+
+typedef enum CsAuthScheme
+{
+	CS_AUTH_BEARER_KEY,			/* Authorization: Bearer <api_key> */
+	CS_AUTH_TOKEN_EXCHANGE		/* api_key + secret_key → JWT at auth_url */
+} CsAuthScheme;
+
+/* How orders are placed and followed.  A NULL path: the API cannot do it. */
+typedef struct CsOrderApi
+{
+	const char *create_path;
+	bool		create_idempotent;	/* by document: the same bytes may be sent again */
+	const char *get_path;		/* "{id}" is the remote id */
+	bool		get_documented; /* otherwise 404 and 405 mean "cannot be asked" */
+	const char *cancel_path;
+	const char *designs_path;	/* "{id}", "{item}" */
+	const char *quote_path;
+	const char *tracking_path;
+	const char *assets_path;
+	const char *webhooks_path;
+
+	/*
+	 * The fields of the order form that this API can express, as in form.c's
+	 * table ("lines.designs.url"); ended by NULL.  Everything else is refused
+	 * by name.
+	 */
+	const char *const *fields;
+
+	/* The body for create_path; the form was checked against 'fields'. */
+	void		(*write_order) (CsWriter *writer, const struct CsForm *form);
+
+	/* The body for quote_path; NULL if there is none. */
+	void		(*write_quote) (CsWriter *writer, const struct CsForm *form);
+
+	const CsOrderStatus *statuses;	/* ended by a NULL remote */
+} CsOrderApi;
+
+typedef struct CsApi
+{
+	const char *name;			/* value of the server option "api" */
+	const char *title;			/* "Cup Source v1" */
+	const char *base_url;
+	const char *auth_url;		/* or NULL */
+	const char *auth_path;		/* below auth_url, or NULL */
+	CsAuthScheme auth;
+	int			rate_limit;		/* requests per minute and key */
+	const CsResource *resources;	/* ended by a NULL name */
+	const CsApiError *errors;	/* ended by status 0 */
+	const CsOrderApi *orders;
+} CsApi;
+
+extern const CsApi cs_api_cupsource_v1;
+extern const CsApi cs_api_cupsource_v2;
+extern const CsApi cs_api_customhub_v1;
+
+/* All of them, ended by NULL; the order of the documentation. */
+extern const CsApi *const cs_apis[];
+
+extern const CsApi *cs_api_find(const char *name);	/* NULL if unknown */
+
+/* NULL if the API has no such resource. */
+extern const CsResource *cs_api_resource(const CsApi *api, const char *name);
+
+/* The first of the alternatives "a|b.c|" that is there; "" is the value itself. */
+extern const CsJson *cs_json_find(const CsJson *from, const char *paths);
+
+/*
+ * The refusal in an answer with an error status: message, detail and hint
+ * from the envelope and the document's table.  'document' NULL: not JSON.
+ * Strings are palloc'd in the current context.
+ */
+extern void cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *failure);
+
+/* Local state for a remote status; NULL if the document does not know it. */
+extern const char *cs_api_order_state(const CsApi *api, const char *remote_status);
+
+#endif							/* CS_API_API_H */

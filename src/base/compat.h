@@ -1,0 +1,40 @@
+/*
+ * compat.h
+ *	  Every difference between PostgreSQL versions that the project knows of.
+ *
+ * No other file tests PG_VERSION_NUM.  PostgreSQL 15 is the floor: it brought
+ * shmem_request_hook, MarkGUCPrefixReserved and InitMaterializedSRF.
+ */
+#ifndef CS_BASE_COMPAT_H
+#define CS_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_foreign_server.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "cupsource needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM < 160000
+#define object_aclcheck(classid, objectid, roleid, mode) \
+	pg_foreign_server_aclcheck(objectid, roleid, mode)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#include "storage/waiteventset.h"
+#include "utils/resowner.h"
+#define CS_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(NULL, nevents)
+/* A named wait event, allocated when it is first waited for. */
+#define CS_WAIT_EVENT(cache, name) \
+	((cache) != 0 ? (cache) : ((cache) = WaitEventExtensionNew(name)))
+#else
+#define CS_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
+#define CS_WAIT_EVENT(cache, name) ((void) (cache), PG_WAIT_EXTENSION)
+#endif
+
+#endif							/* CS_BASE_COMPAT_H */

@@ -1,0 +1,60 @@
+/*
+ * account.h
+ *	  A foreign server and a role's user mapping, resolved: one partner account.
+ */
+#ifndef CS_CLIENT_ACCOUNT_H
+#define CS_CLIENT_ACCOUNT_H
+
+#include "postgres.h"
+
+#include "src/api/api.h"
+#include "src/shared/shmem.h"
+
+typedef struct CsAccount
+{
+	Oid			serverid;
+	Oid			userid;			/* whose mapping it is */
+	char	   *server;			/* name, server encoding */
+	const CsApi *api;
+	char	   *base_url;		/* without a trailing slash */
+	char	   *auth_url;
+	char	   *environment;	/* or NULL: live */
+	char	   *ca_file;		/* or NULL: the system's */
+	int			rate_limit;		/* per minute; 0: none */
+	int			concurrency;	/* transfers of the worker at once */
+	int			poll_interval_s;	/* between two looks at an open order */
+	int			refresh_interval_s; /* of the catalogue; 0: by hand only */
+	bool		retry_uncertain;	/* send again although it may have been placed */
+	CsSharedAccount *shared;	/* budget and token */
+
+	/* Secrets.  Only auth.c and webhooks read them; NULL if not given. */
+	char	   *api_key;
+	char	   *secret_key;
+	char	   *webhook_secret;
+
+	bool		valid;			/* false: options changed; finish, but start nothing new with it */
+	int			holders;
+	MemoryContext cxt;
+} CsAccount;
+
+/*
+ * The server that 'name' means for the current user: the argument, else
+ * cupsource.server, else the only usable one.  Checks USAGE.  Throws with the
+ * list of usable servers when it is not clear.  'name' may be NULL.
+ */
+extern Oid	cs_server_resolve(const char *name);
+
+/*
+ * The account of 'userid' on that server, from the process's cache.  Throws
+ * when the mapping or a secret is missing, naming server, role and option.
+ * It is held until 'cxt' is reset or deleted.
+ */
+extern CsAccount *cs_account_get(MemoryContext cxt, Oid serverid, Oid userid);
+
+/* The cached account must be read anew (a rotated secret file, a 401). */
+extern void cs_account_forget(CsAccount *account);
+
+/* Secrets of the account, for cs_redact: fills at most 3, returns how many. */
+extern int	cs_account_secrets(const CsAccount *account, const char **secrets);
+
+#endif							/* CS_CLIENT_ACCOUNT_H */

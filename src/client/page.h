@@ -1,0 +1,48 @@
+/*
+ * page.h
+ *	  The pages of a resource, one after the other, the next one on the wire
+ *	  while the current one is being used.
+ */
+#ifndef CS_CLIENT_PAGE_H
+#define CS_CLIENT_PAGE_H
+
+#include "postgres.h"
+
+#include "src/client/call.h"
+
+/* A filter's value as text, UTF-8; NULL values are not sent. */
+typedef struct CsArgument
+{
+	const char *name;			/* CsFilter.name */
+	const char *value;
+} CsArgument;
+
+typedef struct CsPager CsPager;
+
+typedef struct CsPage
+{
+	const CsJson *document;		/* the whole answer */
+	int64		number;			/* 1, 2, … in the order of reading */
+	int64		total;			/* rows in all, as the API says, or -1 */
+	const char *position;		/* page number or cursor that this page was asked with; NULL for the first cursor */
+	const char *next;			/* what to ask for next; NULL: this is the last page */
+} CsPage;
+
+/*
+ * 'position' NULL: from the beginning; else goes on from there.  'page_size'
+ * 0: the largest.  An argument that the resource cannot filter by throws
+ * ERRCODE_FEATURE_NOT_SUPPORTED with its name.
+ */
+extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource,
+							   const CsArgument *arguments, int narguments,
+							   const char *position, int page_size, CsPriority priority,
+							   bool read_ahead);
+
+/*
+ * The next page, or NULL after the last; waits interruptibly, throws on
+ * failure.  The page is valid until the next call.  Pages that repeat a
+ * position already seen are an error, not an endless loop.
+ */
+extern const CsPage *cs_pager_next(CsPager *pager);
+
+#endif							/* CS_CLIENT_PAGE_H */

@@ -1,0 +1,38 @@
+/*
+ * shmem.h
+ *	  The one piece of shared memory: per-account budget and token, per-
+ *	  endpoint statistics, per-database workers, per-backend handoff slots.
+ *
+ * Lock order: CsShared.lock (an LWLock, guards the membership of the tables),
+ * then a member's own spinlock.  No lock is held over anything that can wait,
+ * allocate or throw.  No pointer, descriptor or handle of one process is ever
+ * stored here.
+ */
+#ifndef CS_SHARED_SHMEM_H
+#define CS_SHARED_SHMEM_H
+
+#include "postgres.h"
+
+/*
+ * Whose budget it is: the first 16 bytes of SHA-256 over base URL, a NUL and
+ * the API key.  Servers of several databases that use one key share it, and
+ * a rotated key starts anew.
+ */
+typedef struct CsAccountKey
+{
+	uint8		bytes[16];
+} CsAccountKey;
+
+typedef struct CsSharedAccount CsSharedAccount;
+
+extern void cs_shmem_init(void);	/* hooks; from _PG_init while preloading */
+extern bool cs_shmem_ready(void);	/* false: the library was not preloaded */
+
+/*
+ * The account's shared entry, made when it is first seen.  When the table is
+ * full (cupsource.max_accounts) a process-local one, with one LOG line: the
+ * budget is then per process.  Valid for the life of the process.
+ */
+extern CsSharedAccount *cs_shared_account(const CsAccountKey *key);
+
+#endif							/* CS_SHARED_SHMEM_H */
