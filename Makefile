@@ -1,0 +1,121 @@
+# cupsource: order at wholesale partners from SQL.
+#
+# "make" and "make install" need PostgreSQL's server headers, libcurl (its
+# OpenSSL flavour, the library that PostgreSQL itself uses) and json-c, and
+# nothing else.  "make help" lists what else there is; those targets fetch what
+# they need by themselves.
+
+EXTENSION   = cupsource
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsource.control)
+
+# The files of each folder, without the ending, in the order of the layers:
+# nothing depends on what comes after it.
+# [0] PostgreSQL only
+BASE     =
+# [1] memory that all processes share
+SHARED   =
+# [1] one door per library
+WIRE     =
+# [2] what the partners' documents say
+API      =
+# [3] one call, with account, limits and retries
+CLIENT   =
+# [4] features
+CATALOG  =
+ORDERS   =
+WEBHOOKS =
+OPS      =
+# [5] what runs them
+FDW      =
+WORKER   =
+# [6] the module itself
+MODULE   =
+
+OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) \
+	$(API:%=src/api/%.o) $(CLIENT:%=src/client/%.o) $(CATALOG:%=src/catalog/%.o) \
+	$(ORDERS:%=src/orders/%.o) $(WEBHOOKS:%=src/webhooks/%.o) $(OPS:%=src/ops/%.o) \
+	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
+
+# The install script is these, one after the other.
+SQL_PARTS =
+
+# One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
+REGRESS =
+ISOLATION =
+
+REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
+ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \
+	--inputdir=$(srcdir)/test/isolation --outputdir=test/isolation
+TAP_TESTS      = 1
+PROVE_TESTS    = test/t/*.pl
+PROVE_FLAGS    = -I $(srcdir)/test/t/lib
+
+ifneq ($(strip $(OBJS)),)
+MODULE_big  = cupsource
+endif
+DATA_built  = cupsource--$(EXTVERSION).sql
+PGFILEDESC  = "cupsource - order at wholesale partners from SQL"
+EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/isolation/results test/isolation/output_iso
+
+PKG_CONFIG  ?= pkg-config
+PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP
+SHLIB_LINK   = $(shell $(PKG_CONFIG) --libs libcurl json-c)
+
+# PostgreSQL's own flags and printf attributes are gcc's; clang is not to
+# stumble over them.  Unused parameters are the rule with fmgr, callbacks and
+# hooks, and a table's sentinel is {0}.
+CLANG_CFLAGS = -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-ignored-attributes
+PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
+	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
+
+# These run before anything is installed, so they must not need PGXS.
+TOOL_GOALS   = help stage dist
+
+.PHONY: $(TOOL_GOALS)
+
+help:   ## this list
+	@echo "cupsource $(EXTVERSION)"
+	@echo "  make             builds the library and the install script"
+	@echo "  make install     installs them into the PostgreSQL of PG_CONFIG (default: pg_config)"
+	@echo "  make clean       removes what was built"
+	@sed -n 's/^\([a-z]*\): *## \(.*\)/\1:\2/p' Makefile | \
+		while IFS=: read -r t d; do printf '  make %-11s %s\n' "$$t" "$$d"; done
+
+stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what changed
+	@scripts/stage.sh '$(DIR)' $(if $(COPT),COPT='$(COPT)') $(if $(filter command line,$(origin CC)),CC='$(CC)')
+
+dist:   ## dist/cupsource-VERSION.zip from the last commit, as PGXN wants it
+	@mkdir -p dist
+	git archive --format=zip --prefix=cupsource-$(EXTVERSION)/ -o dist/cupsource-$(EXTVERSION).zip HEAD
+
+ifneq ($(filter-out $(TOOL_GOALS),$(or $(MAKECMDGOALS),all)),)
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(wildcard $(PGXS)),)
+$(error $(PG_CONFIG) does not lead to PGXS: install postgresql-server-dev-15, or set PG_CONFIG)
+endif
+ifneq ($(filter-out clean distclean,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell $(PKG_CONFIG) --exists libcurl json-c && echo found),found)
+$(error pkg-config does not find libcurl and json-c: install libcurl4-openssl-dev, libjson-c-dev and pkg-config)
+endif
+ifeq ($(findstring OpenSSL,$(shell curl-config --ssl-backends)),)
+$(error libcurl must be the one that uses OpenSSL, as the server does: install libcurl4-openssl-dev)
+endif
+endif
+
+# Bitcode would need the clang that PostgreSQL was built with, and there is
+# nothing here that inlining into a query would speed up.
+override with_llvm := no
+
+# "make" alone builds, whatever stands first above.
+.DEFAULT_GOAL := all
+include $(PGXS)
+
+cupsource--$(EXTVERSION).sql: $(SQL_PARTS) cupsource.control Makefile
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION cupsource" to load this file. \quit'; \
+	  for part in $(SQL_PARTS); do echo; cat "$(srcdir)/$$part" || exit 1; done; } >$@.tmp
+	mv $@.tmp $@
+
+-include $(OBJS:.o=.d)
+endif
