@@ -11,7 +11,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # The files of each folder, without the ending, in the order of the layers:
 # nothing depends on what comes after it.
 # [0] PostgreSQL only
-BASE     =
+BASE     = errors guc state
 # [1] memory that all processes share
 SHARED   =
 # [1] one door per library
@@ -24,7 +24,7 @@ CLIENT   =
 CATALOG  =
 ORDERS   =
 WEBHOOKS =
-OPS      =
+OPS      = version
 # [5] what runs them
 FDW      =
 WORKER   =
@@ -37,7 +37,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
 
 # The install script is these, one after the other.
-SQL_PARTS =
+SQL_PARTS = src/base/schema.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS =
@@ -58,7 +58,8 @@ PGFILEDESC  = "cupsource - order at wholesale partners from SQL"
 EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/isolation/results test/isolation/output_iso
 
 PKG_CONFIG  ?= pkg-config
-PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP
+PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP \
+	-DCUPSOURCE_VERSION='"$(EXTVERSION)"'
 SHLIB_LINK   = $(shell $(PKG_CONFIG) --libs libcurl json-c)
 
 # PostgreSQL's own flags and printf attributes are gcc's; clang is not to

@@ -40,6 +40,9 @@ typedef struct CsStateScope
  */
 extern void cs_require_preload(void);
 
+/* Set by _PG_init when the postmaster loaded the library. */
+extern bool cs_preloaded;
+
 /* Is the extension installed in this database (and not just being created)? */
 extern bool cs_extension_present(void);
 
