@@ -43,6 +43,9 @@ SQL_PARTS = src/base/schema.sql
 REGRESS =
 ISOLATION =
 
+# C drivers that print TAP: test/unit/NAME.c.
+UNITS =
+
 REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
 ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \
 	--inputdir=$(srcdir)/test/isolation --outputdir=test/isolation
@@ -70,7 +73,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage dist
+TOOL_GOALS   = help stage test dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -84,6 +87,9 @@ help:   ## this list
 
 stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what changed
 	@scripts/stage.sh '$(DIR)' $(if $(COPT),COPT='$(COPT)') $(if $(filter command line,$(origin CC)),CC='$(CC)')
+
+test:   ## every test; ONLY="checks build lint unit sandbox regress isolation pgtap tap"; STAGE=/tmp/x
+	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh
 
 dist:   ## dist/cupsource-VERSION.zip from the last commit, as PGXN wants it
 	@mkdir -p dist
@@ -118,5 +124,15 @@ cupsource--$(EXTVERSION).sql: $(SQL_PARTS) cupsource.control Makefile
 	  for part in $(SQL_PARTS); do echo; cat "$(srcdir)/$$part" || exit 1; done; } >$@.tmp
 	mv $@.tmp $@
 
--include $(OBJS:.o=.d)
+# A driver is a program of its own; it brings what it needs of the server.
+.PHONY: unit
+unit: $(UNITS:%=test/unit/build/%)
+test/unit/build/%: test/unit/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -o $@ $< -L$(pkglibdir) -lpgcommon_shlib -lpgport_shlib $(SHLIB_LINK)
+
+print-%:
+	@echo $($*)
+
+-include $(OBJS:.o=.d) $(UNITS:%=test/unit/build/%.d)
 endif

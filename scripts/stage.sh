@@ -61,6 +61,8 @@ stage_open()
 		STAGE=$(cd "$1" && pwd)
 	else
 		for base in "${TMPDIR:-/tmp}" /tmp; do
+			# A socket's path has to fit into 107 bytes.
+			[ ${#base} -le 50 ] || continue
 			STAGE=$(mktemp -d "$base/cupsource.XXXXXX") || exit 1
 			stage_temporary=yes
 			chmod 755 "$STAGE"
@@ -218,22 +220,22 @@ stage_processes()
 # that they give back their shared memory.
 stage_stop()
 {
-	local pidfile left i
+	local pidfile process left
 
-	cd "$STAGE" || return
-	find . -name postmaster.pid 2>/dev/null | while read -r pidfile; do
-		stage_run pg_ctl -D "$STAGE/$(dirname "$pidfile")" -s -m immediate stop >/dev/null 2>&1
-	done
+	[ -x "$STAGE/run" ] || return
 	cd /
-	left=$(stage_processes)
-	[ -z "$left" ] && return
-	kill $left 2>/dev/null
-	for i in 1 2 3 4 5 6 7 8 9 10; do
-		left=$(stage_processes)
-		[ -z "$left" ] && return
-		read -rt 0.2 <> <(:)
+	find "$STAGE" -name postmaster.pid -not -path "$STAGE/data/*" 2>/dev/null | while read -r pidfile; do
+		stage_run pg_ctl -D "${pidfile%/*}" -s -m immediate stop >/dev/null 2>&1
 	done
-	kill -9 $left 2>/dev/null
+
+	# In a stage that is kept, the rest may be a developer's.
+	[ -n "${stage_temporary:-}" ] || return
+	left=$(stage_processes)
+	[ -n "$left" ] || return
+	kill $left 2>/dev/null
+	for process in $left; do
+		timeout 3 tail -s 0.1 --pid="$process" -f /dev/null || kill -9 "$process" 2>/dev/null
+	done
 }
 
 # Stop, and remove what was temporary.
@@ -247,12 +249,14 @@ stage_close()
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	[ -n "${1:-}" ] || stage_die "say where: make stage DIR=/tmp/x"
+	"$stage_top"/scripts/packages.sh build || exit 1
 	stage_make "$@" || exit 1
 	cat <<END
 cupsource is built into $STAGE; nothing was installed into the system.
   $STAGE/run start                    a cluster with cupsource preloaded
   $STAGE/run psql                     a session in it
-  $STAGE/run COMMAND                  any command, with that PostgreSQL first in PATH
+  $STAGE/run prove test/t/NAME.pl     any command, with that PostgreSQL first in PATH
+  make test STAGE=$STAGE ONLY=regress
   $STAGE/run stop
 END
 fi
