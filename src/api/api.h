@@ -23,6 +23,24 @@ struct CsForm;
 #define CS_COLUMN_REQUIRED	0x01	/* absence makes the answer malformed */
 
 /*
+ * The resources, by the names that the other layers ask for; which of them an
+ * API has is up to its descriptor:
+ *
+ *	  products, models, model, variations, placements, print_methods: the
+ *	  catalogue, with the columns of the views cs_…
+ *	  balance: cs_balance
+ *	  created: the answer to a placed order; order: one order; orders: a list
+ *	  of them; cancelled: the answer to a cancellation.  Columns: remote_id,
+ *	  external_id, order_number, remote_status, currency, items_subtotal,
+ *	  shipping_cost, shipping_category_fee, discount_amount, rush_fee, total,
+ *	  cost (jsonb), item_count, remote_created_at, last_shipped_at,
+ *	  cancelled_at, rejection_reason
+ *	  order_items, shipments, events: what an order's detail holds
+ *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item
+ *	  designs: the designs of an item after cs_add_designs
+ */
+
+/*
  * A column of a resource.  'paths' are alternatives, "a|b.c", tried in order
  * from the element of 'level': 0 is the root object of the answer, 1 the
  * element of the first list in CsResource.lists, and so on.
@@ -56,14 +74,24 @@ typedef struct CsResource
 	const char *name;			/* "products"; names the endpoint in messages and statistics */
 	const char *path;			/* below base_url: "/api/v1/models/{id}" */
 	const char *root;			/* alternatives: "data|" is data, or the bare document */
-	const char *lists[3];		/* alternatives each; from the root to the rows; none: one row */
+
+	/*
+	 * From the root to the rows: the list, a list in each of its elements, …;
+	 * alternatives each.  None: the root is the one row.  An object in the
+	 * place of a list is a list of one; an absent inner list is empty, an
+	 * absent outermost one makes the answer malformed.
+	 */
+	const char *lists[3];
 	CsPaging	paging;
 	const char *page_param;		/* "page" or "cursor" */
 	const char *size_param;		/* or NULL: the API chooses the size */
 	int			page_size;		/* the largest that the document allows; without size_param its default */
-	const char *total_paths;	/* how many rows there are in all, or NULL */
-	const char *has_more_paths; /* or NULL */
-	const char *cursor_paths;	/* next cursor, or NULL */
+
+	/* From the document, not the root; NULL: the API does not say. */
+	const char *total_paths;	/* how many rows there are in all */
+	const char *has_more_paths;
+	const char *cursor_paths;	/* the next cursor */
+
 	const CsFilter *filters;	/* ended by a NULL name; or NULL */
 	const CsColumn *columns;	/* ended by a NULL name */
 } CsResource;
