@@ -135,9 +135,10 @@ typedef struct CsOrderApi
 	/*
 	 * The fields of the order form that this API can express, as in form.c's
 	 * table ("lines.designs.url"); ended by NULL.  Everything else is refused
-	 * by name.
+	 * by name.  'quote_fields' are those of a quote, NULL if there is none.
 	 */
 	const char *const *fields;
+	const char *const *quote_fields;
 
 	/* The body for create_path; the form was checked against 'fields'. */
 	void		(*write_order) (CsWriter *writer, const struct CsForm *form);

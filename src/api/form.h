@@ -85,14 +85,22 @@ typedef struct CsForm
 	const CsJson *extra;		/* object merged verbatim into the body, or NULL */
 } CsForm;
 
+/* What the form is for: the two may differ in their fields. */
+typedef enum CsFormPurpose
+{
+	CS_FORM_ORDER,
+	CS_FORM_QUOTE				/* no external id; designs need no url */
+} CsFormPurpose;
+
 /*
  * Reads the form and checks it against what 'api' can express and the rules
  * that need no catalogue (required fields, lengths, quantities, counts).
  * 'lines', 'ship_to' and 'options' are jsonb Datums, or 0 for NULL.  Throws
  * 22023 or 23502 with every violation in DETAIL.  Everything in 'cxt'.
  */
-extern CsForm *cs_form_read(MemoryContext cxt, const CsApi *api, const char *external_id,
-							Datum lines, Datum ship_to, Datum options);
+extern CsForm *cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose,
+							const char *external_id, Datum lines, Datum ship_to,
+							Datum options);
 
 /* Designs alone, for adding to a placed order: jsonb array → ndesigns, designs. */
 extern CsDesign *cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns);
