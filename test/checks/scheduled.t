@@ -1,0 +1,68 @@
+#!/usr/bin/perl
+#
+# Nothing lies about unused: every source is built, every part of the script is
+# in it, every test is scheduled and has what it expects.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Check;
+use Test::More;
+
+sub listed
+{
+	my $variable = shift;
+
+	return split ' ', `make -s print-$variable`;
+}
+
+# Both lists name the same, each once.
+sub differences
+{
+	my ($have, $list) = @_;
+	my (%have, %list, @findings);
+
+	$have{$_}++ for @$have;
+	$list{$_}++ for @$list;
+	push @findings, map {"$_ is not listed"} grep { !$list{$_} } sort keys %have;
+	push @findings, map {"$_ is listed and does not exist"} grep { !$have{$_} } sort keys %list;
+	push @findings, map {"$_ is listed twice"} grep { $list{$_} > 1 } sort keys %list;
+	return @findings;
+}
+
+sub same
+{
+	my ($promise, $have, $list) = @_;
+	my @findings = differences($have, $list);
+
+	ok(!@findings, $promise) or diag(join "\n", @findings);
+	return;
+}
+
+is_deeply([ differences([ 'a', 'b' ], ['a']) ], ['b is not listed'], 'catches a forgotten file');
+is_deeply([ differences(['a'], [ 'a', 'b' ]) ], ['b is listed and does not exist'], 'catches a lost file');
+is_deeply([ differences(['a'], [ 'a', 'a' ]) ], ['a is listed twice'], 'catches a file listed twice');
+
+sub names
+{
+	my ($pattern) = @_;
+
+	return [ map { m{([^/]+)\.\w+$}; $1 } files($pattern) ];
+}
+
+my $objects = [ map {s/\.o$/.c/r} listed('OBJS') ];
+same('every C file is built', [ files(qr{^src/.*\.c$}) ], $objects);
+same('every SQL file is in the install script',
+	[ files(qr{^src/(?!update/).*\.sql$}) ], [ listed('SQL_PARTS') ]);
+same('every regression test is scheduled', names(qr{^sql/[^/]+\.sql$}), [ listed('REGRESS') ]);
+same('and expects something', names(qr{^expected/\w+\.out$}), [ listed('REGRESS') ]);
+same('every isolation test is scheduled', names(qr{^test/isolation/specs/.*\.spec$}), [ listed('ISOLATION') ]);
+same('and expects something', names(qr{^test/isolation/expected/.*\.out$}), [ listed('ISOLATION') ]);
+same('every unit test is built', names(qr{^test/unit/[^/]+\.c$}), [ listed('UNITS') ]);
+
+my @tap = files(qr{^test/t/[^/]+\.pl$});
+my @numbers = map { m{/(\d{3})_[a-z0-9_]+\.pl$} ? $1 : "unnumbered: $_" } @tap;
+my %seen;
+ok(@tap && !grep({ !/^\d{3}$/ || $seen{$_}++ } @numbers), 'TAP tests are numbered, each number once')
+  or diag("@numbers");
+done_testing;
