@@ -17,7 +17,7 @@ SHARED   =
 # [1] one door per library
 WIRE     =
 # [2] what the partners' documents say
-API      =
+API      = api cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
 CLIENT   =
 # [4] features

@@ -19,6 +19,7 @@
 #include "src/wire/writer.h"
 
 struct CsForm;
+struct CsDesign;
 
 #define CS_COLUMN_REQUIRED	0x01	/* absence makes the answer malformed */
 
@@ -79,9 +80,10 @@ typedef struct CsResource
 	 * From the root to the rows: the list, a list in each of its elements, …;
 	 * alternatives each.  None: the root is the one row.  An object in the
 	 * place of a list is a list of one; an absent inner list is empty, an
-	 * absent outermost one makes the answer malformed.
+	 * absent outermost one makes the answer malformed unless 'may_lack_list'.
 	 */
 	const char *lists[3];
+	bool		may_lack_list;
 	CsPaging	paging;
 	const char *page_param;		/* "page" or "cursor" */
 	const char *size_param;		/* or NULL: the API chooses the size */
@@ -143,8 +145,9 @@ typedef struct CsOrderApi
 	/* The body for create_path; the form was checked against 'fields'. */
 	void		(*write_order) (CsWriter *writer, const struct CsForm *form);
 
-	/* The body for quote_path; NULL if there is none. */
+	/* The bodies for quote_path and designs_path; NULL if there is no such path. */
 	void		(*write_quote) (CsWriter *writer, const struct CsForm *form);
+	void		(*write_designs) (CsWriter *writer, const struct CsDesign *designs, int ndesigns);
 
 	const CsOrderStatus *statuses;	/* ended by a NULL remote */
 } CsOrderApi;

@@ -1,0 +1,182 @@
+/*
+ * cupsource_v2.c
+ *	  Cup Source v2 ("Partner Documentation v2.4.1"): products by cursor,
+ *	  orders with custom branding, assets, webhooks.
+ *
+ * The document does not show the answer to an order, nor how to ask for one;
+ * GET /orders/{id} is tried, and where it does not exist the webhooks' word
+ * stands.
+ */
+#include "postgres.h"
+
+#include "src/api/cupsource.h"
+#include "src/api/form.h"
+
+static const CsColumn product_columns[] =
+{
+	{"product_id", CS_TYPE_IDENTIFIER, 1, "id", CS_COLUMN_REQUIRED},
+	{"sku", CS_TYPE_IDENTIFIER, 1, "sku"},
+	{"name", CS_TYPE_TEXT, 1, "name"},
+	{"category", CS_TYPE_TEXT, 1, "category"},
+	{"material", CS_TYPE_TEXT, 1, "material"},
+	{"capacity", CS_TYPE_PROSE, 1, "capacity"},
+	{"certifications", CS_TYPE_TEXT_ARRAY, 1, "certifications"},
+	{"unit_price", CS_TYPE_NUMERIC, 1, "pricing.unit_price"},
+	{"currency", CS_TYPE_TEXT, 1, "pricing.currency"},
+	{"min_order_qty", CS_TYPE_BIGINT, 1, "pricing.min_order_qty"},
+	{"stock_status", CS_TYPE_STOCK, 1, "stock_status"},
+	{"lead_time_days", CS_TYPE_INTEGER, 1, "lead_time_days"},
+	{"image_url", CS_TYPE_TEXT, 1, "image_url"},
+	{0}
+};
+
+/* min_moz is the document's spelling of the minimum order quantity. */
+static const CsFilter product_filters[] =
+{
+	{"category", "category", CS_TYPE_TEXT},
+	{"eco_certified", "eco_certified", CS_TYPE_BOOLEAN},
+	{"min_moq", "min_moz", CS_TYPE_BIGINT},
+	{0}
+};
+
+static const CsFilter order_filters[] =
+{
+	{"id", NULL, CS_TYPE_TEXT},
+	{0}
+};
+
+static const CsColumn shipment_columns[] =
+{
+	{"shipment_id", CS_TYPE_IDENTIFIER, 1, "shipment_id|shipmentId|id"},
+	{"carrier", CS_TYPE_TEXT, 1, "carrier"},
+	{"tracking_number", CS_TYPE_IDENTIFIER, 1, "tracking_number|trackingNumber"},
+	{"tracking_url", CS_TYPE_TEXT, 1, "tracking_url|trackingUrl"},
+	{"status", CS_TYPE_TEXT, 1, "status"},
+	{"estimated_delivery", CS_TYPE_TIMESTAMPTZ, 1, "estimated_delivery|estimatedDelivery"},
+	{"signature_required", CS_TYPE_BOOLEAN, 1, "signature_required|signatureRequired"},
+	{"shipped_at", CS_TYPE_TIMESTAMPTZ, 1, "shipped_at|shippedAt"},
+	{0}
+};
+
+static const CsResource resources[] =
+{
+	/* GET /products */
+	{
+		.name = "products",
+		.path = "/products",
+		.root = "",
+		.lists = {"data"},
+		.paging = CS_PAGING_CURSOR,
+		.page_param = "cursor",
+		.size_param = "limit",
+		.page_size = 100,
+		.total_paths = "pagination.total",
+		.has_more_paths = "pagination.has_more",
+		.cursor_paths = "pagination.next_cursor",
+		.filters = product_filters,
+		.columns = product_columns,
+	},
+	/* POST /orders, the answer */
+	{
+		.name = "created",
+		.path = "/orders",
+		.root = "data.order|data|order|",
+		.columns = cs_cupsource_created_columns,
+	},
+	/* GET /orders/{id}, not documented */
+	{
+		.name = "order",
+		.path = "/orders/{id}",
+		.root = "data.order|data|order|",
+		.filters = order_filters,
+		.columns = cs_cupsource_created_columns,
+	},
+	{
+		.name = "shipments",
+		.path = "/orders/{id}",
+		.root = "data.order|data|order|",
+		.lists = {"shipments|tracking"},
+		.may_lack_list = true,
+		.filters = order_filters,
+		.columns = shipment_columns,
+	},
+	{0}
+};
+
+/* POST /orders: line_items, custom_branding, shipping, billing. */
+static const char *const order_fields[] =
+{
+	"lines.product_id", "lines.quantity",
+	"branding.asset_id", "branding.print_method", "branding.proof_approval_deadline",
+	"shipping_method",
+	"ship_to.line1", "ship_to.city", "ship_to.state", "ship_to.postal_code", "ship_to.country",
+	"po_number", "net_terms", "extra",
+	NULL
+};
+
+/*
+ * The API has no field for our external id.  It is the buyer's reference, so
+ * it stands in for a purchase order number that is not given: whoever looks
+ * for an order of unknown outcome finds it there.
+ */
+static void
+write_order(CsWriter *writer, const CsForm *form)
+{
+	cs_write_open(writer, NULL, '{');
+	cs_write_open(writer, "line_items", '[');
+	for (int i = 0; i < form->nlines; i++)
+	{
+		cs_write_open(writer, NULL, '{');
+		cs_write_string(writer, "product_id", form->lines[i].product_id);
+		cs_write_number(writer, "quantity", form->lines[i].quantity);
+		cs_write_close(writer, '}');
+	}
+	cs_write_close(writer, ']');
+	if (form->branding)
+	{
+		cs_write_open(writer, "custom_branding", '{');
+		cs_write_string(writer, "asset_id", form->branding->asset_id);
+		cs_write_string(writer, "print_method", form->branding->print_method);
+		cs_write_string(writer, "proof_approval_deadline",
+						form->branding->proof_approval_deadline);
+		cs_write_close(writer, '}');
+	}
+	cs_write_open(writer, "shipping", '{');
+	cs_write_string(writer, "method", form->shipping_method);
+	cs_write_open(writer, "address", '{');
+	cs_write_string(writer, "line1", form->ship_to->line1);
+	cs_write_string(writer, "city", form->ship_to->city);
+	cs_write_string(writer, "state", form->ship_to->state);
+	cs_write_string(writer, "postal_code", form->ship_to->postal_code);
+	cs_write_string(writer, "country", form->ship_to->country);
+	cs_write_close(writer, '}');
+	cs_write_close(writer, '}');
+	cs_write_open(writer, "billing", '{');
+	cs_write_string(writer, "po_number", form->po_number ? form->po_number : form->external_id);
+	cs_write_string(writer, "net_terms", form->net_terms);
+	cs_write_close(writer, '}');
+	cs_write_close(writer, '}');
+}
+
+static const CsOrderApi orders =
+{
+	.create_path = "/orders",
+	.get_path = "/orders/{id}",
+	.assets_path = "/assets",
+	.webhooks_path = "/webhooks",
+	.fields = order_fields,
+	.write_order = write_order,
+	.statuses = cs_cupsource_statuses,
+};
+
+const CsApi cs_api_cupsource_v2 =
+{
+	.name = "cupsource-v2",
+	.title = "Cup Source v2",
+	.base_url = "https://api.cupsource.com/v2",
+	.auth = CS_AUTH_BEARER_KEY,
+	.rate_limit = 120,
+	.resources = resources,
+	.errors = cs_cupsource_errors,
+	.orders = &orders,
+};
