@@ -19,7 +19,7 @@ WIRE     =
 # [2] what the partners' documents say
 API      = api cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
-CLIENT   =
+CLIENT   = options server account
 # [4] features
 CATALOG  =
 ORDERS   =
@@ -37,7 +37,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
 
 # The install script is these, one after the other.
-SQL_PARTS = src/base/schema.sql
+SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS =

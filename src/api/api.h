@@ -161,6 +161,7 @@ typedef struct CsApi
 	const char *auth_path;		/* below auth_url, or NULL */
 	CsAuthScheme auth;
 	int			rate_limit;		/* requests per minute and key */
+	const char *environment_header; /* carries the server option "environment"; NULL: no sandbox */
 	const CsResource *resources;	/* ended by a NULL name */
 	const CsApiError *errors;	/* ended by status 0 */
 	const CsOrderApi *orders;

@@ -176,6 +176,7 @@ const CsApi cs_api_cupsource_v2 =
 	.base_url = "https://api.cupsource.com/v2",
 	.auth = CS_AUTH_BEARER_KEY,
 	.rate_limit = 120,
+	.environment_header = "X-Environment",
 	.resources = resources,
 	.errors = cs_cupsource_errors,
 	.orders = &orders,

@@ -8,7 +8,10 @@
 #include "postgres.h"
 
 #include "src/api/api.h"
+#include "src/client/server.h"
 #include "src/shared/shmem.h"
+
+#define CS_ACCOUNT_SECRETS 3
 
 typedef struct CsAccount
 {
@@ -17,7 +20,7 @@ typedef struct CsAccount
 	char	   *server;			/* name, server encoding */
 	const CsApi *api;
 	char	   *base_url;		/* without a trailing slash */
-	char	   *auth_url;
+	char	   *auth_url;		/* likewise; or NULL */
 	char	   *environment;	/* or NULL: live */
 	char	   *ca_file;		/* or NULL: the system's */
 	int			rate_limit;		/* per minute; 0: none */
@@ -38,23 +41,17 @@ typedef struct CsAccount
 } CsAccount;
 
 /*
- * The server that 'name' means for the current user: the argument, else
- * cupsource.server, else the only usable one.  Checks USAGE.  Throws with the
- * list of usable servers when it is not clear.  'name' may be NULL.
- */
-extern Oid	cs_server_resolve(const char *name);
-
-/*
  * The account of 'userid' on that server, from the process's cache.  Throws
- * when the mapping or a secret is missing, naming server, role and option.
- * It is held until 'cxt' is reset or deleted.
+ * when 'userid' has no USAGE on the server any more, or the mapping or a
+ * secret is missing, naming server, role and option.  It is held until 'cxt'
+ * is reset or deleted.  Needs a transaction.
  */
 extern CsAccount *cs_account_get(MemoryContext cxt, Oid serverid, Oid userid);
 
-/* The cached account must be read anew (a rotated secret file, a 401). */
+/* The cached account must be read anew (the API refuses its credentials). */
 extern void cs_account_forget(CsAccount *account);
 
-/* Secrets of the account, for cs_redact: fills at most 3, returns how many. */
+/* Secrets of the account, for cs_redact: fills at most CS_ACCOUNT_SECRETS, returns how many. */
 extern int	cs_account_secrets(const CsAccount *account, const char **secrets);
 
 #endif							/* CS_CLIENT_ACCOUNT_H */

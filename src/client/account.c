@@ -1,0 +1,493 @@
+/*
+ * account.c
+ *	  A foreign server and a role's user mapping, resolved: one partner account.
+ *
+ * Accounts are cached per process by server and role.  A change of any
+ * server, user mapping or wrapper marks all of them: such changes are rare,
+ * and an account that uses the mapping of PUBLIC would not notice by its hash
+ * that its role got one of its own.  A marked account lives on until its last
+ * holder's memory context is gone; the next cs_account_get builds a new one.
+ * Secrets in files are read when an account is built; a changed file, as seen
+ * by stat at each cs_account_get, marks it too.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "catalog/pg_user_mapping.h"
+#include "foreign/foreign.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "src/client/account.h"
+#include "src/client/options.h"
+#include "src/wire/sign.h"
+
+#define DEFAULT_CONCURRENCY 8
+#define DEFAULT_POLL_INTERVAL_S 60
+
+/* What a secret file looked like when it was read. */
+typedef struct SecretFile
+{
+	char	   *path;			/* NULL: the secret is not in a file */
+	dev_t		device;
+	ino_t		inode;
+	off_t		size;
+	struct timespec modified;
+	struct timespec changed;
+} SecretFile;
+
+/* An account as it is cached; CsAccount is what others see of it. */
+typedef struct CachedAccount
+{
+	CsAccount	public;
+	bool		cached;			/* the table leads to it */
+	SecretFile	files[CS_ACCOUNT_SECRETS];
+} CachedAccount;
+
+/* No padding: it is hashed as bytes. */
+typedef struct AccountId
+{
+	Oid			serverid;
+	Oid			userid;
+} AccountId;
+
+typedef struct AccountEntry
+{
+	AccountId	id;				/* must be first */
+	CachedAccount *account;		/* or NULL */
+} AccountEntry;
+
+typedef struct AccountHold
+{
+	MemoryContextCallback callback;
+	CachedAccount *account;
+} AccountHold;
+
+/* The secrets of a user mapping, in the order of CachedAccount.files. */
+static const struct
+{
+	const char *option;
+	size_t		offset;			/* in CsAccount */
+}			secret_options[CS_ACCOUNT_SECRETS] =
+{
+	{"api_key", offsetof(CsAccount, api_key)},
+	{"secret_key", offsetof(CsAccount, secret_key)},
+	{"webhook_secret", offsetof(CsAccount, webhook_secret)},
+};
+
+static HTAB *account_table = NULL;
+static uint64 invalidations = 0;	/* how often mark_accounts was called */
+
+static char **
+secret_place(CsAccount *account, int i)
+{
+	return (char **) ((char *) account + secret_options[i].offset);
+}
+
+/* ---- Secrets in files ---- */
+
+static bool
+same_file(const SecretFile *file, const struct stat *now)
+{
+	return file->device == now->st_dev && file->inode == now->st_ino &&
+		file->size == now->st_size &&
+		memcmp(&file->modified, &now->st_mtim, sizeof(file->modified)) == 0 &&
+		memcmp(&file->changed, &now->st_ctim, sizeof(file->changed)) == 0;
+}
+
+/* Does every secret file still look as it did when it was read? */
+static bool
+files_unchanged(const CachedAccount *account)
+{
+	for (int i = 0; i < CS_ACCOUNT_SECRETS; i++)
+	{
+		struct stat now;
+
+		if (account->files[i].path &&
+			(stat(account->files[i].path, &now) != 0 || !same_file(&account->files[i], &now)))
+			return false;
+	}
+	return true;
+}
+
+/* The path goes to the log only: it is the administrator's matter. */
+static void
+refuse_file(const char *option, const char *server, const char *path, const char *problem)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("could not read the file of option \"%s_file\" of the user mapping on server \"%s\"",
+					option, server),
+			 errdetail_internal("%s", problem),
+			 errdetail_log("%s The file is \"%s\".", problem, path)));
+}
+
+/*
+ * Reads the secret in file->path, without the newline at its end, into the
+ * current context.  Only a regular file is read: opening anything else could
+ * wait for ever.
+ */
+static char *
+read_secret_file(SecretFile *file, const char *option, const char *server)
+{
+	char	   *secret = palloc(CS_SECRET_MAX_LENGTH + 3);
+	struct stat now;
+	const char *problem;
+	ssize_t		length;
+	int			fd = OpenTransientFile(file->path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+
+	if (fd < 0)
+		refuse_file(option, server, file->path,
+					psprintf("The file cannot be opened: %s.", strerror(errno)));
+	if (fstat(fd, &now) != 0 || !S_ISREG(now.st_mode))
+		refuse_file(option, server, file->path, "It is not a regular file.");
+	file->device = now.st_dev;
+	file->inode = now.st_ino;
+	file->size = now.st_size;
+	file->modified = now.st_mtim;
+	file->changed = now.st_ctim;
+
+	/* Room for a line's end, and for one byte that shows there is more. */
+	length = read(fd, secret, CS_SECRET_MAX_LENGTH + 3);
+	if (length < 0)
+		refuse_file(option, server, file->path,
+					psprintf("The file cannot be read: %s.", strerror(errno)));
+	CloseTransientFile(fd);
+
+	if (length > 0 && length < CS_SECRET_MAX_LENGTH + 3 && secret[length - 1] == '\n')
+		length--;
+	if (length > 0 && secret[length - 1] == '\r')
+		length--;
+	problem = cs_secret_problem(secret, length);
+	if (problem)
+		refuse_file(option, server, file->path, problem);
+	secret[length] = '\0';
+	return secret;
+}
+
+/* ---- Building an account ---- */
+
+/* The options of the mapping of the role, else of PUBLIC; *found is false without one. */
+static List *
+mapping_options(Oid serverid, Oid userid, bool *found)
+{
+	HeapTuple	tuple;
+	Datum		options;
+	bool		isnull;
+	List	   *result;
+
+	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
+							ObjectIdGetDatum(serverid));
+	if (!HeapTupleIsValid(tuple))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(serverid));
+	*found = HeapTupleIsValid(tuple);
+	if (!*found)
+		return NIL;
+	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions,
+							  &isnull);
+	result = isnull ? NIL : untransformRelOptions(options);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* The options that the account needs, as one writes them: "api_key '...', secret_key '...'". */
+static const char *
+needed_secrets(const CsApi *api)
+{
+	return api->auth == CS_AUTH_TOKEN_EXCHANGE ? "api_key '...', secret_key '...'" :
+		"api_key '...'";
+}
+
+static void
+refuse_no_mapping(const CsAccount *account)
+{
+	const char *role = GetUserNameFromId(account->userid, false);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no user mapping for role \"%s\" on server \"%s\"",
+					role, account->server),
+			 errhint("CREATE USER MAPPING FOR %s SERVER %s OPTIONS (%s);",
+					 quote_identifier(role), quote_identifier(account->server),
+					 needed_secrets(account->api))));
+}
+
+static void
+refuse_no_secret(const CsAccount *account, const char *option)
+{
+	const char *role = GetUserNameFromId(account->userid, false);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+			 errmsg("the user mapping for role \"%s\" on server \"%s\" lacks the option \"%s\"",
+					role, account->server, option),
+			 errhint("ALTER USER MAPPING FOR %s SERVER %s OPTIONS (ADD %s '...'); "
+					 "if the mapping is that of PUBLIC, alter it FOR PUBLIC.",
+					 quote_identifier(role), quote_identifier(account->server), option)));
+}
+
+/*
+ * A URL is checked again: the validator has seen it, but this is where
+ * credentials go.
+ */
+static char *
+checked_url(const CsAccount *account, const char *option, const char *url)
+{
+	const char *problem = NULL;
+	char	   *result;
+
+	if (url == NULL)
+		return NULL;
+	result = cs_url_normalise(url, &problem);
+	if (result == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" of server \"%s\" is not usable", option, account->server),
+				 errdetail_internal("%s", problem)));
+	return result;
+}
+
+static char *
+copy_or_null(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+static void
+set_server_options(CsAccount *account, List *options)
+{
+	const char *api = cs_option_text(options, "api");
+	const char *base_url = cs_option_text(options, "base_url");
+	const char *auth_url = cs_option_text(options, "auth_url");
+	const char *environment = cs_option_text(options, "environment");
+
+	account->api = api ? cs_api_find(api) : NULL;
+	if (account->api == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("server \"%s\" lacks a valid option \"%s\"", account->server, "api")));
+	account->base_url = checked_url(account, "base_url",
+									base_url ? base_url : account->api->base_url);
+	account->auth_url = checked_url(account, "auth_url",
+									auth_url ? auth_url : account->api->auth_url);
+	if (environment && strcmp(environment, "live") != 0)
+		account->environment = pstrdup(environment);
+	account->ca_file = copy_or_null(cs_option_text(options, "ca_file"));
+	account->rate_limit = cs_option_integer(options, "rate_limit", account->api->rate_limit);
+	account->concurrency = cs_option_integer(options, "concurrency", DEFAULT_CONCURRENCY);
+	account->poll_interval_s = cs_option_seconds(options, "poll_interval",
+												 DEFAULT_POLL_INTERVAL_S);
+	account->refresh_interval_s = cs_option_seconds(options, "refresh_interval", 0);
+	account->retry_uncertain = cs_option_boolean(options, "retry_uncertain", false);
+}
+
+static void
+set_secrets(CachedAccount *account, List *options)
+{
+	CsAccount  *public = &account->public;
+
+	for (int i = 0; i < CS_ACCOUNT_SECRETS; i++)
+	{
+		const char *option = secret_options[i].option;
+		const char *secret = cs_option_text(options, option);
+		const char *path = cs_option_text(options, psprintf("%s_file", option));
+
+		if (path)
+		{
+			account->files[i].path = pstrdup(path);
+			*secret_place(public, i) = read_secret_file(&account->files[i], option,
+														public->server);
+		}
+		else
+			*secret_place(public, i) = copy_or_null(secret);
+	}
+	if (public->api_key == NULL)
+		refuse_no_secret(public, "api_key");
+	if (public->secret_key == NULL && public->api->auth == CS_AUTH_TOKEN_EXCHANGE)
+		refuse_no_secret(public, "secret_key");
+}
+
+/* Base URL, a NUL, API key: see CsAccountKey. */
+static CsSharedAccount *
+shared_account(const CsAccount *account)
+{
+	CsAccountKey key;
+	uint8		digest[CS_SHA256_LENGTH];
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, account->base_url, (int) strlen(account->base_url) + 1);
+	appendStringInfoString(&text, account->api_key);
+	cs_sha256(text.data, text.len, digest);
+	memcpy(key.bytes, digest, sizeof(key.bytes));
+	pfree(text.data);
+	return cs_shared_account(&key);
+}
+
+/*
+ * A new account in a context of its own, which is the current context's child
+ * until it is complete: an ERROR on the way leaves nothing behind.
+ */
+static CachedAccount *
+build_account(const ForeignServer *server, Oid userid)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource account",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	CachedAccount *account = palloc0(sizeof(CachedAccount));
+	CsAccount  *public = &account->public;
+	List	   *options;
+	bool		found;
+
+	public->cxt = cxt;
+	public->valid = true;
+	public->serverid = server->serverid;
+	public->userid = userid;
+	public->server = pstrdup(server->servername);
+	set_server_options(public, server->options);
+
+	options = mapping_options(server->serverid, userid, &found);
+	if (!found)
+		refuse_no_mapping(public);
+	set_secrets(account, options);
+	public->shared = shared_account(public);
+
+	MemoryContextSwitchTo(old);
+	return account;
+}
+
+/* ---- The cache ---- */
+
+static void
+free_if_unused(CachedAccount *account)
+{
+	if (!account->cached && account->public.holders == 0)
+		MemoryContextDelete(account->public.cxt);
+}
+
+/* The holder's context is going.  Must not throw. */
+static void
+release_hold(void *arg)
+{
+	CachedAccount *account = ((AccountHold *) arg)->account;
+
+	account->public.holders--;
+	free_if_unused(account);
+}
+
+/* Something about some account has changed; which one is not worth finding out. */
+static void
+mark_accounts(Datum arg, int cacheid, uint32 hashvalue)
+{
+	HASH_SEQ_STATUS status;
+	AccountEntry *entry;
+
+	invalidations++;
+	hash_seq_init(&status, account_table);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->account)
+			entry->account->public.valid = false;
+}
+
+static void
+make_account_table(void)
+{
+	HASHCTL		ctl = {
+		.keysize = sizeof(AccountId),
+		.entrysize = sizeof(AccountEntry),
+	};
+
+	account_table = hash_create("cupsource accounts", 16, &ctl, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, mark_accounts, (Datum) 0);
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, mark_accounts, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNDATAWRAPPEROID, mark_accounts, (Datum) 0);
+}
+
+/* Takes a marked account out of the cache. */
+static void
+drop_if_stale(AccountEntry *entry)
+{
+	CachedAccount *account = entry->account;
+
+	if (account == NULL)
+		return;
+	if (account->public.valid && !files_unchanged(account))
+		account->public.valid = false;
+	if (!account->public.valid)
+	{
+		entry->account = NULL;
+		account->cached = false;
+		free_if_unused(account);
+	}
+}
+
+CsAccount *
+cs_account_get(MemoryContext cxt, Oid serverid, Oid userid)
+{
+	AccountId	id = {serverid, userid};
+	AccountEntry *entry;
+	AccountHold *hold;
+	bool		found;
+
+	if (account_table == NULL)
+		make_account_table();
+	cs_server_check_usage(serverid, userid);
+
+	hold = MemoryContextAllocZero(cxt, sizeof(AccountHold));
+	entry = hash_search(account_table, &id, HASH_ENTER, &found);
+	if (!found)
+		entry->account = NULL;
+	drop_if_stale(entry);
+	if (entry->account == NULL)
+	{
+		uint64		before = invalidations;
+		CachedAccount *account = build_account(cs_server_check(serverid, userid), userid);
+
+		/* A change that came while the catalogs were read: good for this caller only. */
+		if (invalidations != before)
+			account->public.valid = false;
+		MemoryContextSetParent(account->public.cxt, CacheMemoryContext);
+		account->cached = true;
+		entry->account = account;
+	}
+
+	hold->account = entry->account;
+	hold->account->public.holders++;
+	hold->callback.func = release_hold;
+	hold->callback.arg = hold;
+	MemoryContextRegisterResetCallback(cxt, &hold->callback);
+	return &hold->account->public;
+}
+
+void
+cs_account_forget(CsAccount *account)
+{
+	account->valid = false;
+}
+
+int
+cs_account_secrets(const CsAccount *account, const char **secrets)
+{
+	int			n = 0;
+
+	for (int i = 0; i < CS_ACCOUNT_SECRETS; i++)
+	{
+		const char *secret = *secret_place(unconstify(CsAccount *, account), i);
+
+		if (secret)
+			secrets[n++] = secret;
+	}
+	return n;
+}
