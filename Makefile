@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   =
+SHARED   = shmem budget limiter stats tokens
 # [1] one door per library
 WIRE     =
 # [2] what the partners' documents say
@@ -44,7 +44,7 @@ REGRESS =
 ISOLATION =
 
 # C drivers that print TAP: test/unit/NAME.c.
-UNITS =
+UNITS = budget
 
 REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
 ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \

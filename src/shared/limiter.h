@@ -5,7 +5,8 @@
  *
  * A log of the last departures, not a leaking bucket: the partner counts
  * requests in a minute, so do we.  Lower priorities may use only a part of
- * the minute's allowance, so that an order always finds room.
+ * the minute's allowance, so that an order always finds room; budget.h has
+ * the rules.
  */
 #ifndef CS_SHARED_LIMITER_H
 #define CS_SHARED_LIMITER_H

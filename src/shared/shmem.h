@@ -3,10 +3,9 @@
  *	  The one piece of shared memory: per-account budget and token, per-
  *	  endpoint statistics, per-database workers, per-backend handoff slots.
  *
- * Lock order: CsShared.lock (an LWLock, guards the membership of the tables),
- * then a member's own spinlock.  No lock is held over anything that can wait,
- * allocate or throw.  No pointer, descriptor or handle of one process is ever
- * stored here.
+ * The locks and their order stand in layout.h.  No lock is held over anything
+ * that can wait, allocate or throw.  No pointer, descriptor or handle of one
+ * process is ever stored here.
  */
 #ifndef CS_SHARED_SHMEM_H
 #define CS_SHARED_SHMEM_H

@@ -19,10 +19,10 @@ typedef enum CsTokenTurn
 } CsTokenTurn;
 
 /*
- * A valid token (expiring no sooner than a minute from now) is copied to
- * 'token', of CS_TOKEN_MAX_LENGTH + 1 bytes.  With REFRESH the turn is the
- * caller's until it stores or abandons; a turn is lost after 'turn_ms', so
- * that a killed process blocks nobody.
+ * A valid token (expiring no sooner than a minute from now, or than a tenth of
+ * its life if that is less) is copied to 'token', of CS_TOKEN_MAX_LENGTH + 1
+ * bytes.  With REFRESH the turn is the caller's until it stores or abandons;
+ * a turn is lost after 'turn_ms', so that a killed process blocks nobody.
  */
 extern CsTokenTurn cs_token_get(CsSharedAccount *account, char *token, int turn_ms);
 extern void cs_token_store(CsSharedAccount *account, const char *token, TimestampTz expires);
