@@ -14,6 +14,7 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -35,6 +36,20 @@
 #else
 #define CS_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
 #define CS_WAIT_EVENT(cache, name) ((void) (cache), PG_WAIT_EXTENSION)
+#endif
+
+/* A jsonb value in the making: begun as {0}, the root in 'result' at the end. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState CsJsonbBuild;
+#define CS_PUSH_JSONB(build, token, value) pushJsonbValue(build, token, value)
+#else
+typedef struct CsJsonbBuild
+{
+	JsonbParseState *parseState;
+	JsonbValue *result;
+} CsJsonbBuild;
+#define CS_PUSH_JSONB(build, token, value) \
+	((build)->result = pushJsonbValue(&(build)->parseState, token, value))
 #endif
 
 #endif							/* CS_BASE_COMPAT_H */
