@@ -1,0 +1,367 @@
+/*
+ * json.c
+ *	  json-c: the only place that knows it.
+ *
+ * A CsJson is a json_object, never defined as a type of its own.  Tokens were
+ * looked at by cs_json_scan before json-c sees a byte, so what is left to it
+ * is the arrangement (strict: no trailing comma, no comment, nothing behind
+ * the document) and the tree.
+ *
+ * The tree lives in malloc; a reset callback of the memory context given to
+ * cs_json_parse puts its root back, and it is armed before the tree exists.
+ * One tokener serves the whole process: it holds nothing between two calls.
+ *
+ * Neither utils/builtins.h nor utils/fmgrprotos.h may be included here: the
+ * server has a function json_object, json-c a type of that name.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <json-c/json.h>
+#include <json-c/json_object_iterator.h>
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+#include "src/wire/json.h"
+
+/* What belongs to the context: the tree, and the way to give it back. */
+typedef struct Document
+{
+	MemoryContextCallback callback;
+	json_object *root;
+} Document;
+
+static json_tokener *tokener = NULL;
+
+/* json-c's null is the NULL pointer, which is not a document to its users. */
+static const char null_document;
+
+#define NULL_DOCUMENT ((const CsJson *) &null_document)
+
+static inline json_object *
+node(const CsJson *value)
+{
+	return value == NULL_DOCUMENT ? NULL : (json_object *) value;
+}
+
+static inline json_object *
+node_of_type(const CsJson *value, json_type type)
+{
+	json_object *object = node(value);
+
+	return object != NULL && json_object_get_type(object) == type ? object : NULL;
+}
+
+static void
+out_of_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY),
+			 errmsg("out of memory"),
+			 errdetail("A JSON document could not be held.")));
+}
+
+static void
+release_document(void *arg)
+{
+	Document   *document = arg;
+	json_object *root = document->root;
+
+	document->root = NULL;
+	json_object_put(root);
+}
+
+/*
+ * The document's tree, or what is wrong with it.  A scalar, and a document
+ * that is cut off, leave json-c waiting for more: the NUL says that there is
+ * none.
+ */
+static enum json_tokener_error
+build_tree(const char *text, size_t length, json_object **root, size_t *offset)
+{
+	enum json_tokener_error error;
+
+	json_tokener_reset(tokener);
+	*root = json_tokener_parse_ex(tokener, text, (int) length);
+	error = json_tokener_get_error(tokener);
+	*offset = json_tokener_get_parse_end(tokener);
+	if (error == json_tokener_continue)
+	{
+		*root = json_tokener_parse_ex(tokener, "", 1);
+		error = json_tokener_get_error(tokener);
+		*offset = length;
+	}
+	if (error != json_tokener_success)
+		json_tokener_reset(tokener);
+	return error;
+}
+
+static char *
+problem_at(MemoryContext cxt, const char *what, size_t offset)
+{
+	MemoryContext previous = MemoryContextSwitchTo(cxt);
+	char	   *problem = psprintf("%s at byte %zu", what, offset + 1);
+
+	MemoryContextSwitchTo(previous);
+	return problem;
+}
+
+/* How many blanks the text begins with. */
+static size_t
+leading_blanks(const char *text, size_t length)
+{
+	size_t		i = 0;
+
+	while (i < length && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r'))
+		i++;
+	return i;
+}
+
+const CsJson *
+cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem)
+{
+	Document   *document;
+	enum json_tokener_error error;
+	const char *unsound;
+	size_t		first = leading_blanks(text, length);
+	size_t		offset = first;
+
+	*problem = NULL;
+	if (length >= INT_MAX)
+		unsound = "document is too long";
+	else if (first == length)
+		unsound = "document is empty";
+	else
+		unsound = cs_json_scan(text, length, &offset);
+	if (unsound)
+	{
+		*problem = problem_at(cxt, unsound, offset);
+		return NULL;
+	}
+
+	if (tokener == NULL)
+	{
+		/* json-c counts the scalars in the innermost container as a level. */
+		tokener = json_tokener_new_ex(CS_JSON_MAX_DEPTH + 1);
+		if (tokener == NULL)
+			out_of_memory();
+		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	}
+
+	document = MemoryContextAllocZero(cxt, sizeof(Document));
+	document->callback.func = release_document;
+	document->callback.arg = document;
+	MemoryContextRegisterResetCallback(cxt, &document->callback);
+
+	error = build_tree(text, length, &document->root, &offset);
+	if (error != json_tokener_success)
+	{
+		*problem = problem_at(cxt, error == json_tokener_error_parse_eof ?
+							  "unexpected end" : json_tokener_error_desc(error), offset);
+		return NULL;
+	}
+	if (document->root == NULL)
+	{
+		/* Either the document is null, or json-c found no memory and says nothing. */
+		if (text[first] != 'n')
+			out_of_memory();
+		return NULL_DOCUMENT;
+	}
+	return (const CsJson *) document->root;
+}
+
+CsJsonType
+cs_json_type(const CsJson *value)
+{
+	switch (json_object_get_type(node(value)))
+	{
+		case json_type_boolean:
+			return CS_JSON_BOOLEAN;
+		case json_type_int:
+			return CS_JSON_INTEGER;
+		case json_type_double:
+			return CS_JSON_DOUBLE;
+		case json_type_string:
+			return CS_JSON_STRING;
+		case json_type_array:
+			return CS_JSON_ARRAY;
+		case json_type_object:
+			return CS_JSON_OBJECT;
+		case json_type_null:
+			break;
+	}
+	return CS_JSON_NULL;
+}
+
+const char *
+cs_json_type_name(CsJsonType type)
+{
+	switch (type)
+	{
+		case CS_JSON_BOOLEAN:
+			return "boolean";
+		case CS_JSON_INTEGER:
+		case CS_JSON_DOUBLE:
+			return "number";
+		case CS_JSON_STRING:
+			return "string";
+		case CS_JSON_ARRAY:
+			return "array";
+		case CS_JSON_OBJECT:
+			return "object";
+		case CS_JSON_NULL:
+			break;
+	}
+	return "null";
+}
+
+const CsJson *
+cs_json_get(const CsJson *object, const char *key)
+{
+	json_object *parent = node_of_type(object, json_type_object);
+	json_object *member;
+
+	if (parent == NULL || !json_object_object_get_ex(parent, key, &member))
+		return NULL;
+	return (const CsJson *) member;
+}
+
+const CsJson *
+cs_json_path(const CsJson *object, const char *path)
+{
+	for (;;)
+	{
+		size_t		length = strcspn(path, ".");
+		char		key[NAMEDATALEN * 2];
+
+		if (path[length] == '\0')
+			return cs_json_get(object, path);
+		if (length >= sizeof(key))
+			return NULL;
+		memcpy(key, path, length);
+		key[length] = '\0';
+		object = cs_json_get(object, key);
+		if (object == NULL)
+			return NULL;
+		path += length + 1;
+	}
+}
+
+size_t
+cs_json_length(const CsJson *array)
+{
+	json_object *list = node_of_type(array, json_type_array);
+
+	return list ? json_object_array_length(list) : 0;
+}
+
+const CsJson *
+cs_json_at(const CsJson *array, size_t index)
+{
+	json_object *list = node_of_type(array, json_type_array);
+
+	return list ? (const CsJson *) json_object_array_get_idx(list, index) : NULL;
+}
+
+void
+cs_json_each(const CsJson *object, CsJsonMemberCallback callback, void *arg)
+{
+	json_object *parent = node_of_type(object, json_type_object);
+	struct json_object_iterator member;
+	struct json_object_iterator end;
+
+	if (parent == NULL)
+		return;
+	end = json_object_iter_end(parent);
+	for (member = json_object_iter_begin(parent); !json_object_iter_equal(&member, &end);
+		 json_object_iter_next(&member))
+		callback(json_object_iter_peek_name(&member),
+				 (const CsJson *) json_object_iter_peek_value(&member), arg);
+}
+
+size_t
+cs_json_members(const CsJson *object)
+{
+	json_object *parent = node_of_type(object, json_type_object);
+
+	return parent ? json_object_object_length(parent) : 0;
+}
+
+const char *
+cs_json_string(const CsJson *value, size_t *length)
+{
+	json_object *string = node_of_type(value, json_type_string);
+
+	if (string == NULL)
+		return NULL;
+	*length = json_object_get_string_len(string);
+	return json_object_get_string(string);
+}
+
+/*
+ * json-c makes a number with fraction or exponent by json_object_new_double_s,
+ * whose userdata is, by its documentation, the text: no need to print it.
+ */
+const char *
+cs_json_number(const CsJson *value)
+{
+	json_object *number = node(value);
+	const char *text;
+
+	switch (json_object_get_type(number))
+	{
+		case json_type_double:
+			text = json_object_get_userdata(number);
+			if (text == NULL)
+				text = json_object_get_string(number);
+			break;
+		case json_type_int:
+			text = json_object_get_string(number);
+			break;
+		default:
+			return NULL;
+	}
+	if (text == NULL)
+		out_of_memory();
+	return text;
+}
+
+bool
+cs_json_int64(const CsJson *value, int64 *result)
+{
+	json_object *number = node_of_type(value, json_type_int);
+
+	if (number == NULL)
+		return false;
+	*result = json_object_get_int64(number);
+
+	/* What is beyond is clamped to this. */
+	return *result != PG_INT64_MAX || json_object_get_uint64(number) == (uint64) PG_INT64_MAX;
+}
+
+bool
+cs_json_boolean(const CsJson *value, bool *result)
+{
+	json_object *boolean = node_of_type(value, json_type_boolean);
+
+	if (boolean == NULL)
+		return false;
+	*result = json_object_get_boolean(boolean) != 0;
+	return true;
+}
+
+char *
+cs_json_text(const CsJson *value)
+{
+	size_t		length = strlen("null");
+	const char *text = "null";
+
+	if (node(value) != NULL)
+		text = json_object_to_json_string_length(node(value),
+												 JSON_C_TO_STRING_PLAIN |
+												 JSON_C_TO_STRING_NOSLASHESCAPE, &length);
+	if (text == NULL)
+		out_of_memory();
+	return pnstrdup(text, length);
+}
