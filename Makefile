@@ -15,7 +15,7 @@ BASE     = errors guc state
 # [1] memory that all processes share
 SHARED   = shmem budget limiter stats tokens
 # [1] one door per library
-WIRE     = json_scan json parse datum writer sign
+WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
 API      = api cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
