@@ -73,7 +73,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage test dist
+TOOL_GOALS   = help stage demo test dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -87,6 +87,9 @@ help:   ## this list
 
 stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what changed
 	@scripts/stage.sh '$(DIR)' $(if $(COPT),COPT='$(COPT)') $(if $(filter command line,$(origin CC)),CC='$(CC)')
+
+demo:   ## the whole story on a throwaway PostgreSQL and the sandbox; KEEP=1 leaves it running
+	@KEEP='$(KEEP)' scripts/demo.sh
 
 test:   ## every test; ONLY="checks build lint unit sandbox regress isolation pgtap tap"; STAGE=/tmp/x
 	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh

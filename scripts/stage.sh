@@ -152,7 +152,7 @@ stage_runner()
 [ "\$(id -u)" -ne 0 ] || exec runuser -u postgres -- "\$0" "\$@"
 cd '$STAGE/src' || exit 1
 export PATH='$stage_bin':\$PATH HOME='$STAGE' TMPDIR='$STAGE/tmp' LC_ALL=C.UTF-8
-export PGHOST='$STAGE/tmp' PGDATABASE=\${PGDATABASE:-postgres}
+export PGHOST='$STAGE/tmp' PGPORT=\${PGPORT:-5432} PGDATABASE=\${PGDATABASE:-postgres}
 export PG_REGRESS='$stage_pgxs/src/test/regress/pg_regress'
 export PERL5LIB='$stage_pgxs/src/test/perl:$STAGE/src/test/t/lib'
 export TESTDIR='$STAGE' TESTDATADIR='$STAGE/tmp_check' TESTLOGDIR='$STAGE/tmp_check/log'
@@ -163,7 +163,7 @@ case "\$*" in
 			{ initdb -D '$STAGE/data' -A trust -N -E UTF8 --no-locale >'$STAGE/log/initdb' &&
 				cat cupsource.conf >>'$STAGE/data/postgresql.conf'; } || exit 1
 		exec pg_ctl -D '$STAGE/data' -l '$STAGE/log/server' -s -w -m fast \\
-			-o "-c listen_addresses= -k '$STAGE/tmp'" restart 2>/dev/null
+			-o "-c listen_addresses= -k '$STAGE/tmp' -p 5432" restart 2>/dev/null
 		;;
 	stop) exec pg_ctl -D '$STAGE/data' -s -m fast stop ;;
 esac
@@ -224,11 +224,11 @@ stage_stop()
 
 	[ -x "$STAGE/run" ] || return
 	cd /
-	find "$STAGE" -name postmaster.pid -not -path "$STAGE/data/*" 2>/dev/null | while read -r pidfile; do
+	find "$STAGE" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+		# In a stage that is kept, this one is a developer's.
+		[ -n "${stage_temporary:-}" ] || [ "${pidfile%/*}" != "$STAGE/data" ] || continue
 		stage_run pg_ctl -D "${pidfile%/*}" -s -m immediate stop >/dev/null 2>&1
 	done
-
-	# In a stage that is kept, the rest may be a developer's.
 	[ -n "${stage_temporary:-}" ] || return
 	left=$(stage_processes)
 	[ -n "$left" ] || return

@@ -30,4 +30,8 @@ is($?, 0, 'the library is built') or diag($nm);
 like($nm, qr/ T _PG_init$/m, 'and is a module');
 my @found = symbols('cupsource.so', $nm);
 ok(!@found, 'exported symbols have the prefix') or diag(join "\n", @found);
+
+# What is missing shows only when the server loads the library.
+my @missing = map { / U (cs_\w+)$/ ? $1 : () } `nm --dynamic --undefined-only cupsource.so`;
+ok(!@missing, 'every function that is called is there') or diag("missing: @missing");
 done_testing;

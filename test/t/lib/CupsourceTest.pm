@@ -14,7 +14,7 @@ CupsourceTest - a cluster with cupsource, and partners to talk to
 
   $sandbox->faults({ action => 'drop_after', method => 'POST', times => 1 });
   is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_products(server => $$shop_v1$$)'), 500);
-  is($sandbox->count(api => 'v1', method => 'GET'), 5, 'a request per page');
+  is($sandbox->count(api => 'cupsource-v1', method => 'GET'), 5, 'a request per page');
   wait_for_state($node, 'po-1', 'placed');
 
 =head1 DESCRIPTION
@@ -342,7 +342,7 @@ sub with_query
 =item $sandbox->requests(%filter), ->count(%filter), ->forget
 
 The journal of requests that arrived, in order; their number; empty it.  The
-filter's keys: api, path, method.
+filter's keys: api ('cupsource-v1' and so on), path, method.
 
 =cut
 
