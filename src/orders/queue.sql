@@ -1,0 +1,348 @@
+/*
+ * queue.sql
+ *	  What the worker asks the tables: what to send, whom to ask, who has
+ *	  left; and how an order comes in by the call path.
+ */
+
+CREATE FUNCTION cs_internal.origin() RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cs_sql_origin';
+COMMENT ON FUNCTION cs_internal.origin() IS
+'This cluster as the owner of a queue: system identifier, a slash, cupsource.instance.';
+
+CREATE FUNCTION cs_internal.claim_queue() RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  me text := cs_internal.origin();
+  holder text;
+BEGIN
+  SELECT origin INTO holder FROM cs_internal.queue_claim;
+  IF NOT FOUND THEN
+    -- Orders of another cluster without its claim: a copy all the same.
+    IF EXISTS (SELECT FROM cs_internal.orders AS o WHERE o.origin <> me) THEN
+      RETURN false;
+    END IF;
+    INSERT INTO cs_internal.queue_claim (origin) VALUES (me);
+    RETURN true;
+  END IF;
+  RETURN holder = me;
+END $$;
+COMMENT ON FUNCTION cs_internal.claim_queue() IS
+'Does this cluster send the orders of this database? The first one to ask does; a copy has to adopt the queue.';
+
+CREATE FUNCTION cs_internal.adopt_queue(by text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  me text := cs_internal.origin();
+  adopted bigint;
+BEGIN
+  INSERT INTO cs_internal.queue_claim (origin) VALUES (me)
+  ON CONFLICT ON CONSTRAINT queue_claim_pkey DO UPDATE
+     SET origin = excluded.origin, claimed_at = excluded.claimed_at;
+  WITH taken AS (
+    UPDATE cs_internal.orders AS o
+       SET origin = me, caller_xids = NULL
+     WHERE o.origin <> me
+    RETURNING o.id, o.state
+  ), journal AS (
+    INSERT INTO cs_internal.order_events (order_id, at, source, type, by)
+    SELECT t.id, clock_timestamp(), 'local', 'adopted', adopt_queue.by
+      FROM taken AS t
+     WHERE t.state NOT IN ('delivered', 'rejected', 'cancelled', 'failed')
+    RETURNING 1
+  )
+  SELECT count(*) INTO adopted FROM journal;
+  RETURN adopted;
+END $$;
+COMMENT ON FUNCTION cs_internal.adopt_queue(text) IS
+'Makes this cluster the one that sends; returns how many open orders came with it. Transaction ids of the other cluster mean nothing here and are dropped.';
+
+-- Servers with something to send, and when.
+CREATE FUNCTION cs_internal.servers_waiting() RETURNS TABLE (serverid oid, server text, due_at timestamptz)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT s.oid, s.srvname::text, d.at
+    FROM pg_foreign_server AS s
+    JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+   CROSS JOIN LATERAL (
+     SELECT least(
+       (SELECT o.next_attempt_at FROM cs_internal.orders AS o
+         WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'call'
+         ORDER BY o.next_attempt_at LIMIT 1),
+       (SELECT o.next_attempt_at FROM cs_internal.orders AS o
+         WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'queue'
+         ORDER BY o.next_attempt_at LIMIT 1)) AS at) AS d
+   WHERE d.at IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION cs_internal.servers_waiting() IS
+'The servers with queued orders, each with the time at which the first of them may be sent.';
+
+-- The next orders of a server; they stay locked until the transaction ends.
+CREATE FUNCTION cs_internal.orders_claim(server text, most integer)
+RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_to jsonb, options jsonb,
+  body bytea, attempts integer, first_sent_at timestamptz)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.id, o.external_id, o.created_by, o.lines, o.ship_to, o.options, o.body, o.attempts, o.sent_at
+    FROM cs_internal.orders AS o
+   WHERE o.server = orders_claim.server AND o.state = 'queued'
+     AND o.next_attempt_at <= clock_timestamp() AND o.origin = cs_internal.origin()
+     AND o.cancel_requested_at IS NULL
+   ORDER BY o.path, o.next_attempt_at, o.id
+   LIMIT most
+     FOR NO KEY UPDATE SKIP LOCKED;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_claim(text, integer) IS
+'Locks the next queued orders of a server that are due, callers first; a locked one is skipped.';
+
+CREATE FUNCTION cs_internal.orders_interrupted() RETURNS TABLE (id bigint, server text, created_by text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.id, o.server, o.created_by FROM cs_internal.orders AS o
+   WHERE o.state = 'sending' AND o.origin = cs_internal.origin()
+   ORDER BY o.id;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_interrupted() IS
+'Orders that were on the wire when the last worker ended: a new worker begins with them.';
+
+CREATE FUNCTION cs_internal.orders_cancelling()
+RETURNS TABLE (id bigint, server text, created_by text, remote_id text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.id, o.server, o.created_by, o.remote_id FROM cs_internal.orders AS o
+   WHERE o.state = 'cancelling' AND o.next_attempt_at <= clock_timestamp()
+     AND o.origin = cs_internal.origin()
+   ORDER BY o.next_attempt_at;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_cancelling() IS 'Cancellations that are due.';
+
+CREATE FUNCTION cs_internal.servers_to_ask()
+RETURNS TABLE (serverid oid, server text, open_since timestamptz, due bigint)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT s.oid, s.srvname::text, d.since, d.due
+    FROM pg_foreign_server AS s
+    JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+   CROSS JOIN LATERAL (
+     SELECT min(coalesce(o.remote_created_at, o.placed_at, o.created_at)) AS since, count(*) AS due
+       FROM cs_internal.orders AS o
+      WHERE o.server = s.srvname::text AND o.poll_at <= clock_timestamp()
+        AND o.origin = cs_internal.origin()) AS d
+   WHERE d.due > 0;
+END $$;
+COMMENT ON FUNCTION cs_internal.servers_to_ask() IS
+'Servers with orders to look at: how many, and since when the oldest of them exists at the partner.';
+
+CREATE FUNCTION cs_internal.orders_to_ask(server text, most integer)
+RETURNS TABLE (id bigint, remote_id text, created_by text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.id, o.remote_id, o.created_by
+    FROM cs_internal.orders AS o
+   WHERE o.server = orders_to_ask.server AND o.poll_at <= clock_timestamp()
+     AND o.remote_id IS NOT NULL AND o.origin = cs_internal.origin()
+   ORDER BY o.fetched_at NULLS FIRST, o.id
+   LIMIT most;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_to_ask(text, integer) IS
+'Orders of a server to look at now, the oldest knowledge first.';
+
+-- When there is something to do next, if nobody wakes the worker.
+CREATE FUNCTION cs_internal.next_due(grace interval) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  due timestamptz;
+BEGIN
+  SELECT least(
+    (SELECT min(w.due_at) FROM cs_internal.servers_waiting() AS w),
+    (SELECT min(o.next_attempt_at) FROM cs_internal.orders AS o WHERE o.state = 'cancelling'),
+    (SELECT min(d.poll_at) FROM pg_foreign_server AS s
+       CROSS JOIN LATERAL (SELECT o.poll_at FROM cs_internal.orders AS o
+                            WHERE o.server = s.srvname::text AND o.poll_at IS NOT NULL
+                            ORDER BY o.poll_at LIMIT 1) AS d),
+    (SELECT min(CASE WHEN o.lost_at IS NULL
+                     THEN clock_timestamp()
+                          + least(greatest((clock_timestamp() - o.changed_at) / 2, '200 ms'), '30 s')
+                     -- Due already, but it had to be put off: not in a busy loop.
+                     ELSE greatest(o.lost_at + grace, clock_timestamp() + '1 s') END)
+       FROM cs_internal.orders AS o WHERE o.caller_xids IS NOT NULL))
+    INTO due;
+  RETURN due;
+END $$;
+COMMENT ON FUNCTION cs_internal.next_due(interval) IS
+'The next time at which an order has to be sent, cancelled, looked at, or its caller''s end to be found out.';
+
+/* ---- the call path ---- */
+
+CREATE FUNCTION cs_internal.order_same(o cs_internal.orders, lines jsonb, ship_to jsonb, options jsonb)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN o.lines = lines AND o.ship_to IS NOT DISTINCT FROM ship_to
+    AND coalesce(o.options, '{}') = coalesce(options, '{}');
+END $$;
+COMMENT ON FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb) IS
+'Is this the same order, whatever its spelling?';
+
+-- The order that has this external id already: its id if it is the same order.
+CREATE FUNCTION cs_internal.order_existing(server text, external_id text, lines jsonb, ship_to jsonb,
+  options jsonb) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old cs_internal.orders;
+BEGIN
+  SELECT * INTO STRICT old FROM cs_internal.orders AS o
+   WHERE o.server = order_existing.server AND o.external_id = order_existing.external_id;
+  IF NOT cs_internal.order_same(old, lines, ship_to, options) THEN
+    RAISE EXCEPTION USING ERRCODE = 'unique_violation',
+      MESSAGE = format('order "%s" exists on server "%s" with a different content', external_id, server),
+      DETAIL = format('Order %s of %s is %s.', old.id, old.created_at, old.state),
+      HINT = 'An external id names one order for ever. Use a new external id for a different order.';
+  END IF;
+  RETURN old.id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) IS
+'The id of the order with this external id, if its content is the same; otherwise error 23505.';
+
+CREATE FUNCTION cs_internal.order_take(request jsonb) RETURNS TABLE (id bigint, disposition text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  caller xid8 := (request->>'xid')::xid8;
+  old cs_internal.orders;
+BEGIN
+  INSERT INTO cs_internal.orders AS o (server, external_id, path, lines, ship_to, options, created_by,
+    origin, caller_xids)
+  VALUES (request->>'server', request->>'external_id', 'call', request->'lines',
+    nullif(request->'ship_to', 'null'), nullif(request->'options', 'null'), request->>'created_by',
+    cs_internal.origin(), ARRAY[caller])
+  ON CONFLICT ON CONSTRAINT orders_server_external_id_key DO NOTHING
+  RETURNING o.id INTO order_take.id;
+  IF FOUND THEN
+    disposition := 'new';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+
+  order_take.id := cs_internal.order_existing(request->>'server', request->>'external_id',
+    request->'lines', nullif(request->'ship_to', 'null'), nullif(request->'options', 'null'));
+  SELECT * INTO STRICT old FROM cs_internal.orders AS o WHERE o.id = order_take.id FOR NO KEY UPDATE;
+
+  disposition := CASE
+    WHEN old.state IN ('queued', 'sending') THEN 'wait'
+    WHEN old.state = 'failed' AND NOT old.is_final THEN 'new'
+    WHEN old.state = 'cancelled' AND cs_internal.never_arrived(old.id) THEN 'new'
+    WHEN old.state IN ('failed', 'uncertain') THEN 'error'
+    WHEN old.state IN ('cancelled', 'cancelling') THEN 'cancelled'
+    ELSE 'done' END;
+
+  IF disposition = 'new' THEN
+    UPDATE cs_internal.orders AS o
+       SET state = 'queued', path = 'call', next_attempt_at = clock_timestamp(),
+           changed_at = clock_timestamp(), caller_xids = ARRAY[caller], lost_at = NULL,
+           cancelled_at = NULL, cancel_requested_at = NULL, error_sqlstate = NULL,
+           error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL
+     WHERE o.id = order_take.id;
+    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
+  ELSIF disposition IN ('wait', 'done') AND (old.caller_xids IS NOT NULL OR old.state = 'orphaned') THEN
+    -- Somebody came back for it: a retry of the transaction, or another one.
+    UPDATE cs_internal.orders AS o
+       SET caller_xids = array_append(o.caller_xids, caller), lost_at = NULL,
+           state = CASE o.state WHEN 'orphaned' THEN 'placed' ELSE o.state END,
+           poll_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.poll_at END,
+           changed_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.changed_at END
+     WHERE o.id = order_take.id;
+    IF old.state = 'orphaned' THEN
+      PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'placed', old.created_by);
+    END IF;
+  END IF;
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_take(jsonb) IS
+'Journals an order of the call path: {server, external_id, lines, ship_to, options, created_by, xid}. disposition: new '
+'(to be sent), wait (on its way already), done (it is there), error (its stored failure is the answer), cancelled.';
+
+CREATE FUNCTION cs_internal.callers_settle(grace interval)
+RETURNS TABLE (id bigint, server text, created_by text, state text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+  o cs_internal.orders;
+  verdict text;
+BEGIN
+  FOR o IN SELECT * FROM cs_internal.orders AS t
+            WHERE t.caller_xids IS NOT NULL AND t.origin = cs_internal.origin()
+            ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED
+  LOOP
+    -- An id so old that its status is gone tells nothing: then the order is kept.
+    SELECT CASE WHEN bool_or(coalesce(pg_xact_status(x), 'committed') = 'committed') THEN 'kept'
+                WHEN bool_or(pg_xact_status(x) = 'in progress') THEN 'open'
+                ELSE 'lost' END
+      INTO verdict FROM unnest(o.caller_xids) AS x;
+    IF verdict = 'kept' THEN
+      UPDATE cs_internal.orders AS t SET caller_xids = NULL, lost_at = NULL WHERE t.id = o.id;
+    ELSIF verdict = 'lost' AND o.lost_at IS NULL THEN
+      UPDATE cs_internal.orders AS t SET lost_at = clock_timestamp() WHERE t.id = o.id;
+      PERFORM cs_internal.order_entered(o.id, o.server, o.external_id, 'rolled_back', o.created_by);
+    ELSIF verdict = 'lost' AND o.lost_at + grace <= clock_timestamp() THEN
+      IF o.state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered')
+         OR o.state = 'queued' THEN
+        id := o.id;
+        server := o.server;
+        created_by := o.created_by;
+        state := o.state;
+        RETURN NEXT;
+      ELSIF o.state NOT IN ('sending', 'cancelling') THEN
+        -- failed, rejected, cancelled; uncertain waits for a person anyway.
+        UPDATE cs_internal.orders AS t SET caller_xids = NULL WHERE t.id = o.id;
+      END IF;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION cs_internal.callers_settle(interval) IS
+'Looks at the transactions that asked for orders. Returns the orders that are to be cancelled or orphaned, because all '
+'of their callers rolled back longer than grace ago and nobody came back.';
+
+/* ---- finding ---- */
+
+CREATE FUNCTION cs_internal.order_find(wanted text, local_id bigint, server text, user_id oid)
+RETURNS TABLE (id bigint, serverid oid)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  hits integer;
+BEGIN
+  SELECT count(*), min(f.id), min(f.serverid::text)::oid
+    INTO hits, order_find.id, order_find.serverid
+    FROM (SELECT o.id, s.oid AS serverid
+            FROM cs_internal.orders AS o
+            JOIN pg_foreign_server AS s ON s.srvname = o.server::name
+            JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+           WHERE (o.id = local_id
+                  OR o.id IN (SELECT e.id FROM cs_internal.orders AS e, cs_internal.visible_servers AS v
+                               WHERE e.server = v.server AND e.external_id = wanted)
+                  OR o.id IN (SELECT r.id FROM cs_internal.orders AS r, cs_internal.visible_servers AS v
+                               WHERE r.server = v.server AND r.remote_id = wanted))
+             AND (order_find.server IS NULL OR o.server = order_find.server)
+             AND has_server_privilege(user_id, s.oid, 'USAGE')) AS f;
+  IF hits = 0 THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA404',
+      MESSAGE = format('order "%s" does not exist', coalesce(wanted, local_id::text))
+                || CASE WHEN server IS NULL THEN '' ELSE format(' on server "%s"', server) END,
+      HINT = 'An order is found by its local id, external id or remote id in cs_orders.';
+  ELSIF hits > 1 THEN
+    RAISE EXCEPTION USING ERRCODE = 'cardinality_violation',
+      MESSAGE = format('"%s" means more than one order', wanted),
+      HINT = 'Pass the local id as bigint, or name the server.';
+  END IF;
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_find(text, bigint, text, oid) IS
+'The one order that a text (local, external or remote id) or a bigint (local id) means for a user; PA404 if there is none that he may see.';
