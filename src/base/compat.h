@@ -53,4 +53,11 @@ typedef struct CsJsonbBuild
 	((build)->result = pushJsonbValue(&(build)->parseState, token, value))
 #endif
 
+/* The last argument must be a NULL pointer. */
+#ifdef __GNUC__
+#define CS_SENTINEL __attribute__((sentinel))
+#else
+#define CS_SENTINEL
+#endif
+
 #endif							/* CS_BASE_COMPAT_H */

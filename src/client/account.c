@@ -127,8 +127,8 @@ refuse_file(const char *option, const char *server, const char *path, const char
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIG_FILE_ERROR),
-			 errmsg("could not read the file of option \"%s_file\" of the user mapping on server \"%s\"",
-					option, server),
+			 errmsg("could not read the file of option \"%s_file\" of the user mapping "
+					"on server \"%s\"", option, server),
 			 errdetail_internal("%s", problem),
 			 errdetail_log("%s The file is \"%s\".", problem, path)));
 }

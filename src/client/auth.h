@@ -20,10 +20,20 @@ extern CsAuth *cs_auth_begin(MemoryContext cxt, CsAccount *account, int timeout_
  * *wait_ms as in cs_call_advance.
  */
 extern bool cs_auth_advance(CsAuth *auth, long *wait_ms);
-extern const char *cs_auth_header(const CsAuth *auth);	/* "Authorization: Bearer …"; NULL on failure */
+
+/* "Authorization: Bearer …"; NULL on failure.  Valid until the next cs_auth_rejected. */
+extern const char *cs_auth_header(const CsAuth *auth);
+
+/*
+ * Delivery is that of the request which the header was for: NOT_SENT if
+ * another try may do, ANSWERED if the credentials were refused.
+ */
 extern const CsFailure *cs_auth_failure(const CsAuth *auth);
 
 /* The API answered 401 to this header: true if another try makes sense. */
 extern bool cs_auth_rejected(CsAuth *auth);
+
+/* The secrets of the account and the token: at most CS_ACCOUNT_SECRETS + 1; how many. */
+extern int	cs_auth_secrets(const CsAuth *auth, const char **secrets);
 
 #endif							/* CS_CLIENT_AUTH_H */

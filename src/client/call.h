@@ -1,20 +1,29 @@
 /*
  * call.h
- *	  One call of a partner API: budget, token, request, retries, errors,
+ *	  One call of a partner API: token, budget, request, retries, errors,
  *	  statistics.
  *
  * A call is a small state machine, so that a worker can drive many at once
  * and a backend one:
  *
- *	  budget → token → sending → (again, after a pause) → done
+ *	  token → budget → sending → (again, after a pause) → done
  *
- * A call belongs to the memory context it was begun in.
+ * What is tried again: what certainly was not sent, 429, and 503 with
+ * Retry-After; if the call is repeatable also any other 5xx and an answer that
+ * did not come.  An answer that cannot be read, is too large or leads
+ * elsewhere would be the same the next time.  A 429 pauses the whole account.
+ * A Retry-After beyond cupsource.rate_limit_wait is not waited for.  A 401
+ * gets one new token, if tokens are what the API wants.
+ *
+ * A call belongs to the memory context it was begun in, and needs no
+ * transaction.
  */
 #ifndef CS_CLIENT_CALL_H
 #define CS_CLIENT_CALL_H
 
 #include "postgres.h"
 
+#include "src/base/compat.h"
 #include "src/client/account.h"
 #include "src/shared/limiter.h"
 #include "src/wire/http.h"
@@ -30,11 +39,11 @@ typedef struct CsCallSpec
 	size_t		body_length;
 	const CsHttpPart *parts;	/* multipart instead of a body, or NULL */
 	int			nparts;
-	const char *idempotency_key;	/* sent with every POST */
-	bool		repeatable;		/* a read, or idempotent by document: an unknown outcome may be sent again */
+	const char *idempotency_key;	/* of a POST; NULL: one is made, the same for each try */
+	bool		repeatable;		/* a read, or idempotent by document: may arrive twice */
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */
-	int			timeout_ms;
+	int			timeout_ms;		/* 0: cupsource.timeout */
 } CsCallSpec;
 
 /* Copies what it needs of 'spec' except body and parts, which must outlive it. */
@@ -47,16 +56,22 @@ extern CsCall *cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCall
  */
 extern bool cs_call_advance(CsCall *call, long *wait_ms);
 
-/* Until done, interruptibly.  Throws PA010 when the budget's wait is too long. */
+/* Until done, interruptibly. */
 extern void cs_call_finish(CsCall *call);
 
-/* After the end: the failure (kind NONE if none) and the answer's document. */
+/*
+ * After the end: the failure (kind NONE if none) and the answer's document.
+ * A budget that is too far away is a failure of kind RATE_LIMIT_WAIT (PA010);
+ * a call that is not repeatable and whose outcome is unknown has PA009.
+ */
 extern const CsFailure *cs_call_failure(const CsCall *call);
 extern const CsJson *cs_call_document(const CsCall *call);	/* NULL: empty body */
-extern const CsHttpAnswer *cs_call_answer(const CsCall *call);	/* of the last attempt; NULL if never sent */
+
+/* Of the last attempt; NULL if nothing was sent. */
+extern const CsHttpAnswer *cs_call_answer(const CsCall *call);
 extern int	cs_call_attempts(const CsCall *call);
 
-/* Was the last attempt ever started on the wire?  For the worker's journal. */
+/* Was any attempt started on the wire?  For the worker's journal. */
 extern bool cs_call_sending(const CsCall *call);
 
 extern void cs_call_release(CsCall *call);
@@ -64,7 +79,11 @@ extern void cs_call_release(CsCall *call);
 /* begin + finish + throw on failure: what a live function needs. */
 extern const CsJson *cs_call_read(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec);
 
-/* "/orders/{id}/tracking" with values percent-encoded; NULL-terminated name, value pairs. */
-extern char *cs_path_expand(const char *path,...);
+/*
+ * "/orders/{id}/tracking" with the values (UTF-8) percent-encoded; pairs of
+ * name and value, ended by NULL.  Throws for a value that would lead to
+ * another path (empty, "." or "..").
+ */
+extern char *cs_path_expand(const char *path,...) CS_SENTINEL;
 
 #endif							/* CS_CLIENT_CALL_H */

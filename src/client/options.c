@@ -235,36 +235,38 @@ parse_seconds(const char *text, int *result)
 	return true;
 }
 
-/* Is it one of the addresses that never leave this machine? */
+/* Is it, in lower case, one of the addresses that never leave this machine? */
 static bool
 is_loopback(const char *host, size_t length)
 {
-	unsigned int byte;
-	int			used;
+	int			number = -1;
+	int			dots = 0;
 
 	if (length == 9 && strncmp(host, "localhost", 9) == 0)
 		return true;
 	if (length == 5 && strncmp(host, "[::1]", 5) == 0)
 		return true;
-	if (length < 7 || length > 15 || strncmp(host, "127.", 4) != 0)
+	if (length < 4 || strncmp(host, "127.", 4) != 0)
 		return false;
 
 	/* Four numbers, not a name such as 127.example.com. */
-	for (int i = 0; i < 4; i++)
+	for (size_t i = 0; i < length; i++)
 	{
-		if (*host < '0' || *host > '9' || sscanf(host, "%3u%n", &byte, &used) != 1 || byte > 255)
-			return false;
-		host += used;
-		length -= used;
-		if (i < 3)
+		if (host[i] == '.')
 		{
-			if (length == 0 || *host != '.')
+			if (number < 0)
 				return false;
-			host++;
-			length--;
+			number = -1;
+			dots++;
 		}
+		else if (host[i] >= '0' && host[i] <= '9')
+			number = (number < 0 ? 0 : number * 10) + (host[i] - '0');
+		else
+			return false;
+		if (number > 255)
+			return false;
 	}
-	return length == 0;
+	return dots == 3 && number >= 0;
 }
 
 /* The length of a host name, IPv4 address or bracketed IPv6 address at 'host'; 0 if none. */
@@ -319,12 +321,12 @@ cs_url_normalise(const char *url, const char **problem)
 	p = host + n;
 	if (*p == ':')
 	{
-		size_t		digits = strspn(p + 1, "0123456789");
-		int			port = digits > 0 && digits <= 5 ? atoi(p + 1) : 0;
+		int			port = 0;
 
+		for (p++; *p >= '0' && *p <= '9' && port <= 65535; p++)
+			port = port * 10 + (*p - '0');
 		if (port < 1 || port > 65535)
 			n = 0;
-		p += 1 + digits;
 	}
 	if (n == 0 || (*p != '\0' && *p != '/'))
 	{
@@ -395,7 +397,8 @@ check_value(const Option *option, const char *value)
 			break;
 		case OPTION_SECONDS:
 			if (!parse_seconds(value, &number) || number < option->min || number > option->max)
-				problem = psprintf("It must be an interval such as '5 min' or '30 s', in whole seconds, from %d s to %d days.",
+				problem = psprintf("It must be an interval such as '5 min' or '30 s', "
+								   "in whole seconds, from %d s to %d days.",
 								   option->min, option->max / SECS_PER_DAY);
 			break;
 		case OPTION_BOOLEAN:

@@ -100,11 +100,14 @@ refuse_no_server(int all)
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("role \"%s\" may not use any cupsource server", role),
-			 all == 0 ? errdetail("There is no server of the foreign-data wrapper \"%s\" in this database.",
-								  WRAPPER_NAME) : 0,
-			 all == 0 ? errhint("Connect a partner account: CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api '%s'); "
-								"then CREATE USER MAPPING FOR %s SERVER hub OPTIONS (api_key '...').",
-								cs_apis[0]->name, quote_identifier(role))
+			 all == 0
+			 ? errdetail("There is no server of the foreign-data wrapper \"%s\" in this database.",
+						 WRAPPER_NAME) : 0,
+			 all == 0
+			 ? errhint("Connect a partner account: CREATE SERVER hub FOREIGN DATA WRAPPER %s "
+					   "OPTIONS (api '%s'); then CREATE USER MAPPING FOR %s SERVER hub "
+					   "OPTIONS (api_key '...').",
+					   WRAPPER_NAME, cs_apis[0]->name, quote_identifier(role))
 			 : errhint("Let the owner of a server GRANT USAGE ON FOREIGN SERVER ... TO %s.",
 					   quote_identifier(role))));
 }
@@ -140,8 +143,9 @@ refuse_unknown_server(const char *name, bool by_setting)
 			 errmsg("server \"%s\" does not exist", name),
 			 by_setting ? errdetail("It is named by the setting \"cupsource.server\".") : 0,
 			 names ? errhint("Usable servers are %s.", name_list(names))
-			 : errhint("Connect a partner account: CREATE SERVER %s FOREIGN DATA WRAPPER cupsource OPTIONS (api '%s').",
-					   quote_identifier(name), cs_apis[0]->name)));
+			 : errhint("Connect a partner account: CREATE SERVER %s FOREIGN DATA WRAPPER %s "
+					   "OPTIONS (api '%s').",
+					   quote_identifier(name), WRAPPER_NAME, cs_apis[0]->name)));
 }
 
 void

@@ -10,7 +10,7 @@ use Check;
 use Test::More;
 
 # Durations, rates and planner costs.
-my $measures = qr{^src/(?:shared/(?:limiter|stats|shmem|handoff)|wire/http\w*|client/call|ops/\w+
+my $measures = qr{^src/(?:shared/(?:limiter|stats|shmem|handoff)|wire/http\w*|client/(?:call|attempt)|ops/\w+
 	|worker/\w+|fdw/\w+|orders/follow)\.[ch]$}x;
 
 sub numbers

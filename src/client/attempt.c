@@ -1,0 +1,300 @@
+/*
+ * attempt.c
+ *	  One HTTP request of an account, and what its answer means.
+ *
+ * Every text that came from outside passes cs_printable or the JSON reader on
+ * its way into a failure, and every text of a failure passes cs_redact: a
+ * partner that repeats our key in its error message does not get it into a
+ * log.
+ */
+#include "postgres.h"
+
+#include "src/base/guc.h"
+#include "src/client/attempt.h"
+#include "src/shared/stats.h"
+
+#define MAX_HEADERS 8
+#define BODY_SHOWN 120			/* bytes of an unreadable answer that a message shows */
+
+char *
+cs_uuid(void)
+{
+	uint8		b[16];
+
+	if (!pg_strong_random(b, sizeof(b)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	b[6] = (b[6] & 0x0f) | 0x40;
+	b[8] = (b[8] & 0x3f) | 0x80;
+	return psprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+					b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
+					b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static const char *const *
+make_headers(const CsAttempt *attempt)
+{
+	const CsAccount *account = attempt->account;
+	const char **headers = palloc(MAX_HEADERS * sizeof(char *));
+	int			n = 0;
+
+	if (attempt->authorization)
+		headers[n++] = attempt->authorization;
+	headers[n++] = "Accept: application/json";
+	if (attempt->body)
+		headers[n++] = "Content-Type: application/json";
+	headers[n++] = "User-Agent: cupsource/" CUPSOURCE_VERSION;
+	if (strcmp(attempt->method, "POST") == 0)
+		headers[n++] = psprintf("Idempotency-Key: %s",
+								attempt->idempotency_key ? attempt->idempotency_key : cs_uuid());
+	if (account->environment && account->api->environment_header)
+		headers[n++] = psprintf("%s: %s", account->api->environment_header, account->environment);
+	headers[n++] = NULL;
+	Assert(n <= MAX_HEADERS);
+	return headers;
+}
+
+void
+cs_attempt_start(CsAttempt *attempt, MemoryContext cxt)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	CsHttpSpec	spec = {
+		.method = attempt->method,
+		.url = psprintf("%s%s", attempt->base_url, attempt->path),
+		.headers = make_headers(attempt),
+		.body = attempt->body,
+		.body_length = attempt->body_length,
+		.parts = attempt->parts,
+		.nparts = attempt->nparts,
+		.ca_file = attempt->account->ca_file,
+		.repeatable = attempt->repeatable,
+		.connect_timeout_ms = cs_guc_connect_timeout,
+		.timeout_ms = attempt->timeout_ms,
+		.max_response_size = (int64) cs_guc_max_response_size * 1024,
+	};
+
+	attempt->cxt = cxt;
+	attempt->answer = NULL;
+	attempt->document = NULL;
+	memset(&attempt->failure, 0, sizeof(attempt->failure));
+	attempt->request = cs_http_start(cxt, &spec);
+	MemoryContextSwitchTo(old);
+}
+
+void
+cs_failure_malformed(CsFailure *failure, const CsAccount *account, const char *subject,
+					 const char *problem, const char *detail)
+{
+	memset(failure, 0, sizeof(*failure));
+	failure->kind = CS_FAILURE_MALFORMED;
+
+	/* It was answered, but what was done we cannot read. */
+	failure->delivery = CS_DELIVERY_UNKNOWN;
+	failure->sqlstate = CS_ERRCODE_MALFORMED;
+	failure->retry_after_ms = -1;
+	failure->message = psprintf("malformed answer from server \"%s\": %s: %s",
+								account->server, subject, problem);
+	failure->detail = detail ? pstrdup(detail) : NULL;
+}
+
+/*
+ * The answer's body without secrets.  Texts are cut to fit a message, and half
+ * a secret would not be recognised afterwards.
+ */
+static const char *
+clean_body(const CsAttempt *attempt, size_t *length)
+{
+	const CsHttpAnswer *answer = attempt->answer;
+
+	for (int i = 0; i < attempt->nsecrets; i++)
+		if (memmem(answer->body, answer->length, attempt->secrets[i], strlen(attempt->secrets[i])))
+		{
+			const char *body = cs_redact(answer->body, attempt->secrets, attempt->nsecrets);
+
+			*length = strlen(body);
+			return body;
+		}
+	*length = answer->length;
+	return answer->body;
+}
+
+/* The document of a refusal; NULL if the body is not JSON. */
+static const CsJson *
+parse_clean(const CsAttempt *attempt)
+{
+	char	   *problem;
+	size_t		length;
+	const char *body = clean_body(attempt, &length);
+
+	return length > 0 ? cs_json_parse(attempt->cxt, body, length, &problem) : NULL;
+}
+
+/* A success whose body is not a JSON document. */
+static void
+read_garbage(CsAttempt *attempt, const char *problem)
+{
+	const CsHttpAnswer *answer = attempt->answer;
+	const char *type = answer->content_type ? answer->content_type : "no content type";
+	size_t		length;
+	const char *body = clean_body(attempt, &length);
+
+	cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
+						 psprintf("expected JSON, got %s (HTTP status %d)",
+								  cs_printable(type, strlen(type), BODY_SHOWN), answer->status),
+						 attempt->confidential ? NULL :
+						 psprintf("%s; the answer begins with: %s", problem,
+								  cs_printable(body, Min(length, BODY_SHOWN + 1), BODY_SHOWN)));
+	attempt->failure.status = answer->status;
+}
+
+/* The status that the partner's document gives to an error code; else 'status'. */
+static int
+documented_status(const CsApi *api, const CsJson *document, int status)
+{
+	size_t		length;
+	const char *code = cs_json_string(cs_json_path(document, "error.code"), &length);
+
+	if (code == NULL)
+		return status;
+	for (const CsApiError *row = api->errors; row->status; row++)
+		if (row->code && strcmp(row->code, code) == 0)
+			return row->status;
+	return status;
+}
+
+/* {"success": false} with a status of success: the envelope counts. */
+static void
+read_false_success(CsAttempt *attempt)
+{
+	const CsApi *api = attempt->account->api;
+	const CsJson *document = parse_clean(attempt);
+	int			status = attempt->answer->status;
+
+	if (cs_json_find(document, "error|message"))
+		cs_api_failure(api, documented_status(api, document, status), document,
+					   &attempt->failure);
+	else
+		cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
+							 psprintf("\"success\" is false without an error (HTTP status %d)",
+									  status),
+							 NULL);
+}
+
+/* A complete HTTP answer. */
+static void
+read_answer(CsAttempt *attempt)
+{
+	const CsHttpAnswer *answer = attempt->answer;
+	const CsJson *document = NULL;
+	char	   *problem = NULL;
+	bool		success;
+
+	attempt->failure.retry_after_ms = -1;
+	if (answer->status >= 400)
+	{
+		cs_api_failure(attempt->account->api, answer->status, parse_clean(attempt),
+					   &attempt->failure);
+		attempt->failure.retry_after_ms = answer->retry_after_ms;
+		return;
+	}
+	if (answer->status < 200 || answer->status >= 300)
+	{
+		cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
+							 psprintf("unexpected HTTP status %d", answer->status), NULL);
+		return;
+	}
+	if (answer->length > 0)
+		document = cs_json_parse(attempt->cxt, answer->body, answer->length, &problem);
+	if (document == NULL && answer->length > 0)
+		read_garbage(attempt, problem);
+	else if (cs_json_boolean(cs_json_get(document, "success"), &success) && !success)
+		read_false_success(attempt);
+	else
+		attempt->document = document;
+}
+
+/* Server and endpoint are named in the message, or in the detail of the partner's own. */
+static void
+name_the_call(CsAttempt *attempt)
+{
+	CsFailure  *failure = &attempt->failure;
+	const char *server = attempt->account->server;
+
+	if (failure->kind == CS_FAILURE_REFUSED)
+		failure->detail = psprintf("Server \"%s\", %s: %s", server, attempt->endpoint,
+								   failure->detail ? failure->detail : "refused.");
+	else if (attempt->answer->failure.kind != CS_FAILURE_NONE)
+		failure->message = psprintf("%s on server \"%s\": %s", attempt->endpoint, server,
+									failure->message);
+}
+
+static char *
+redact(const CsAttempt *attempt, const char *text)
+{
+	return text ? cs_redact(text, attempt->secrets, attempt->nsecrets) : NULL;
+}
+
+static void
+count_and_log(const CsAttempt *attempt)
+{
+	const CsHttpAnswer *answer = attempt->answer;
+	const CsFailure *failure = &attempt->failure;
+	CsStatsSample sample = {
+		.server = attempt->account->server,
+		.endpoint = attempt->endpoint,
+		.failure = failure->kind,
+		.status = answer->status,
+		.retry = attempt->retry,
+		.new_connection = answer->new_connection,
+		.bytes_sent = answer->bytes_sent,
+		.bytes_received = answer->bytes_received,
+		.total_ms = answer->total_ms,
+		.limiter_ms = attempt->limiter_ms,
+	};
+
+	cs_stats_count(&sample);
+	if (!cs_guc_log_requests)
+		return;
+
+	/* A query may hold what nobody but the partner should see. */
+	ereport(LOG,
+			(errmsg("cupsource request: %s %.*s on server \"%s\": %s%s, status %d, %.3f ms",
+					attempt->method, (int) strcspn(attempt->path, "?"), attempt->path,
+					attempt->account->server,
+					failure->kind == CS_FAILURE_NONE ? "ok" : cs_failure_kind_name(failure->kind),
+					attempt->retry ? " (retry)" : "",
+					answer->status, answer->total_ms),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+bool
+cs_attempt_done(CsAttempt *attempt)
+{
+	CsFailure  *failure = &attempt->failure;
+	MemoryContext old;
+
+	if (attempt->answer)
+		return true;
+	if (!cs_http_done(attempt->request))
+		return false;
+
+	old = MemoryContextSwitchTo(attempt->cxt);
+	attempt->answer = cs_http_answer(attempt->request);
+	if (attempt->answer->failure.kind == CS_FAILURE_NONE)
+		read_answer(attempt);
+	else
+		*failure = attempt->answer->failure;
+	if (failure->kind != CS_FAILURE_NONE)
+	{
+		name_the_call(attempt);
+		failure->code = redact(attempt, failure->code);
+		failure->message = redact(attempt, failure->message);
+		failure->detail = redact(attempt, failure->detail);
+		failure->hint = redact(attempt, failure->hint);
+	}
+	count_and_log(attempt);
+	MemoryContextSwitchTo(old);
+	return true;
+}

@@ -1,0 +1,444 @@
+/*
+ * call.c
+ *	  One call of a partner API: token, budget, request, retries, errors,
+ *	  statistics.
+ *
+ * The token comes before the budget: a grant is a departure in the account's
+ * minute, so nothing may come between it and the request.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "lib/stringinfo.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+
+#include "src/base/guc.h"
+#include "src/client/attempt.h"
+#include "src/client/auth.h"
+#include "src/client/call.h"
+
+/* Pauses are random between nothing and this, which doubles up to the limit. */
+#define BACKOFF_FIRST_MS 250
+#define BACKOFF_LIMIT_MS 10000
+
+/* A 429 that does not say for how long. */
+#define PAUSE_UNSAID_MS 1000
+
+typedef enum CallState
+{
+	CALL_TOKEN,					/* until auth has an outcome */
+	CALL_BUDGET,				/* until the limiter grants a request */
+	CALL_SENDING,				/* until the attempt is done */
+	CALL_PAUSING,				/* until pause_ms have passed since pause_since */
+	CALL_DONE					/* failure and document are final */
+} CallState;
+
+struct CsCall
+{
+	MemoryContext cxt;			/* of the call; the struct is in it */
+	MemoryContext attempt_cxt;	/* of the current or last attempt and its answer */
+	CsAccount  *account;
+	CsCallSpec	spec;			/* strings are ours, body and parts the caller's */
+	CallState	state;
+	CsAuth	   *auth;
+	CsAttempt	attempt;		/* set if attempts > 0 */
+	int			attempts;
+	int			retries;
+	instr_time	budget_since;	/* in BUDGET: when it began to wait, or zero */
+	double		limiter_ms;		/* waited for the budget, all in all */
+	double		counted_ms;		/* of that, what the statistics already have */
+	instr_time	pause_since;
+	int			pause_ms;
+	int			asked_ms;		/* of all pauses, what the partner asked for */
+	CsFailure	failure;
+};
+
+static double
+ms_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
+CsCall *
+cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
+{
+	MemoryContext own = AllocSetContextCreate(cxt, "cupsource call", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+	CsCall	   *call = palloc0(sizeof(CsCall));
+
+	if (strchr(spec->path, '{'))
+		elog(ERROR, "path \"%s\" is not complete", spec->path);
+	call->cxt = own;
+	call->account = account;
+	call->spec = *spec;
+	call->spec.endpoint = pstrdup(spec->endpoint);
+	call->spec.method = pstrdup(spec->method);
+	call->spec.path = pstrdup(spec->path);
+	if (spec->idempotency_key)
+		call->spec.idempotency_key = pstrdup(spec->idempotency_key);
+	else if (strcmp(spec->method, "POST") == 0)
+		call->spec.idempotency_key = cs_uuid();
+	if (call->spec.timeout_ms <= 0)
+		call->spec.timeout_ms = cs_guc_timeout;
+	call->state = CALL_TOKEN;
+	call->auth = cs_auth_begin(own, account, call->spec.timeout_ms);
+	MemoryContextSwitchTo(old);
+	return call;
+}
+
+/* How long the call may still wait because the account may not send. */
+static double
+patience_ms(const CsCall *call)
+{
+	return cs_guc_rate_limit_wait - call->limiter_ms - call->asked_ms;
+}
+
+static bool
+may_try_again(const CsCall *call)
+{
+	const CsFailure *failure = &call->failure;
+
+	if (call->retries >= call->spec.max_retries ||
+		failure->kind == CS_FAILURE_RATE_LIMIT_WAIT || failure->kind == CS_FAILURE_OUT_OF_MEMORY)
+		return false;
+	if (failure->retry_after_ms > patience_ms(call))
+		return false;
+	if (failure->delivery == CS_DELIVERY_NOT_SENT)
+		return true;
+	if (failure->status == 429 || (failure->status == 503 && failure->retry_after_ms >= 0))
+		return true;
+	if (!call->spec.repeatable)
+		return false;
+	if (failure->kind == CS_FAILURE_REFUSED)
+		return failure->status >= 500;
+	return failure->kind == CS_FAILURE_TIMEOUT || failure->kind == CS_FAILURE_CONNECTION_LOST;
+}
+
+/* Full jitter. */
+static int
+backoff_ms(const CsCall *call)
+{
+	int			limit = BACKOFF_LIMIT_MS;
+
+	if (call->retries < 16)
+		limit = Min(limit, BACKOFF_FIRST_MS << call->retries);
+	return (int) pg_prng_uint64_range(&pg_global_prng_state, 0, limit);
+}
+
+/* {BUDGET, TOKEN, SENDING} → DONE with this failure */
+static void
+end_with_failure(CsCall *call)
+{
+	CsFailure  *failure = &call->failure;
+	MemoryContext old = MemoryContextSwitchTo(call->cxt);
+
+	Assert(call->state != CALL_DONE && call->state != CALL_PAUSING);
+	if (!call->spec.repeatable && failure->delivery == CS_DELIVERY_UNKNOWN)
+	{
+		failure->sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
+		failure->message = psprintf("the outcome is unknown: %s", failure->message);
+	}
+	call->state = CALL_DONE;
+	MemoryContextSwitchTo(old);
+}
+
+/* {TOKEN, SENDING} → PAUSING or DONE */
+static void
+pause_or_end(CsCall *call)
+{
+	if (!may_try_again(call))
+	{
+		end_with_failure(call);
+		return;
+	}
+
+	/* After a 429 the limiter keeps the whole account waiting; this call needs no more. */
+	if (call->failure.status == 429 && call->attempts > 0)
+		call->pause_ms = 0;
+	else
+	{
+		call->pause_ms = Max(backoff_ms(call), call->failure.retry_after_ms);
+		call->asked_ms += Max(0, call->failure.retry_after_ms);
+	}
+	INSTR_TIME_SET_CURRENT(call->pause_since);
+	call->retries++;
+	call->state = CALL_PAUSING;
+}
+
+/* TOKEN → BUDGET, or the failure's way */
+static bool
+advance_token(CsCall *call, long *wait_ms)
+{
+	if (!cs_auth_advance(call->auth, wait_ms))
+		return false;
+	if (cs_auth_header(call->auth))
+	{
+		INSTR_TIME_SET_ZERO(call->budget_since);
+		call->state = CALL_BUDGET;
+	}
+	else
+	{
+		call->failure = *cs_auth_failure(call->auth);
+		pause_or_end(call);
+	}
+	return true;
+}
+
+/* BUDGET → SENDING */
+static void
+start_attempt(CsCall *call)
+{
+	CsAttempt  *attempt = &call->attempt;
+
+	Assert(call->state == CALL_BUDGET);
+	if (call->attempt_cxt)
+		MemoryContextReset(call->attempt_cxt);
+	else
+		call->attempt_cxt = AllocSetContextCreate(call->cxt, "cupsource attempt",
+												  ALLOCSET_DEFAULT_SIZES);
+	*attempt = (CsAttempt)
+	{
+		.account = call->account,
+		.endpoint = call->spec.endpoint,
+		.method = call->spec.method,
+		.base_url = call->account->base_url,
+		.path = call->spec.path,
+		.authorization = cs_auth_header(call->auth),
+		.idempotency_key = call->spec.idempotency_key,
+		.body = call->spec.body,
+		.body_length = call->spec.body_length,
+		.parts = call->spec.parts,
+		.nparts = call->spec.nparts,
+		.repeatable = call->spec.repeatable,
+		.retry = call->attempts > 0,
+		.timeout_ms = call->spec.timeout_ms,
+		.limiter_ms = call->limiter_ms - call->counted_ms,
+	};
+	attempt->nsecrets = cs_auth_secrets(call->auth, attempt->secrets);
+	call->counted_ms = call->limiter_ms;
+	memset(&call->failure, 0, sizeof(call->failure));
+	cs_attempt_start(attempt, call->attempt_cxt);
+	call->attempts++;
+	call->state = CALL_SENDING;
+}
+
+/* BUDGET → DONE: what we would have to wait is more than may be. */
+static void
+refuse_to_wait(CsCall *call, int ms)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->cxt);
+	CsFailure  *failure = &call->failure;
+	const char *server = call->account->server;
+
+	memset(failure, 0, sizeof(*failure));
+	failure->kind = CS_FAILURE_RATE_LIMIT_WAIT;
+	failure->delivery = CS_DELIVERY_NOT_SENT;
+	failure->sqlstate = CS_ERRCODE_RATE_LIMIT_WAIT;
+	failure->retry_after_ms = ms;
+	if (cs_limiter_paused(call->account->shared) > 0)
+		failure->message = psprintf("%s on server \"%s\": the partner has asked for a pause",
+									call->spec.endpoint, server);
+	else
+		failure->message = psprintf("%s on server \"%s\": "
+									"the budget of %d requests a minute is used up",
+									call->spec.endpoint, server, call->account->rate_limit);
+	failure->detail = psprintf("The next request may go out in %.1f s; it has waited %.1f s "
+							   "of the %.1f s that cupsource.rate_limit_wait allows.",
+							   ms / 1000.0, call->limiter_ms / 1000.0,
+							   cs_guc_rate_limit_wait / 1000.0);
+	failure->hint = pstrdup("Try again later, or raise cupsource.rate_limit_wait.");
+	end_with_failure(call);
+	MemoryContextSwitchTo(old);
+}
+
+/* BUDGET → SENDING or DONE */
+static bool
+advance_budget(CsCall *call, long *wait_ms)
+{
+	int			ms;
+
+	if (!INSTR_TIME_IS_ZERO(call->budget_since))
+		call->limiter_ms += ms_since(call->budget_since);
+	ms = cs_limiter_acquire(call->account->shared, call->account->rate_limit,
+							call->spec.priority);
+	if (ms == 0)
+		start_attempt(call);
+	else if (ms > patience_ms(call))
+		refuse_to_wait(call, ms);
+	else
+	{
+		INSTR_TIME_SET_CURRENT(call->budget_since);
+		*wait_ms = ms;
+		return false;
+	}
+	return true;
+}
+
+/* SENDING → DONE, PAUSING or, for a new token, TOKEN */
+static void
+judge(CsCall *call)
+{
+	CsFailure  *failure = &call->failure;
+
+	*failure = call->attempt.failure;
+	if (failure->kind == CS_FAILURE_NONE)
+	{
+		call->state = CALL_DONE;
+		return;
+	}
+	if (failure->delivery == CS_DELIVERY_NOT_SENT)
+		cs_limiter_refund(call->account->shared);
+	if (failure->status == 429)
+		cs_limiter_pause(call->account->shared, failure->retry_after_ms >= 0 ?
+						 failure->retry_after_ms : PAUSE_UNSAID_MS);
+	if (failure->status == 401 && cs_auth_rejected(call->auth))
+		call->state = CALL_TOKEN;
+	else
+		pause_or_end(call);
+}
+
+/* PAUSING → TOKEN */
+static bool
+advance_pause(CsCall *call, long *wait_ms)
+{
+	double		left = call->pause_ms - ms_since(call->pause_since);
+
+	if (left > 0)
+	{
+		*wait_ms = (long) left + 1;
+		return false;
+	}
+	if (cs_auth_header(call->auth) == NULL)
+		call->auth = cs_auth_begin(call->cxt, call->account, call->spec.timeout_ms);
+	call->state = CALL_TOKEN;
+	return true;
+}
+
+bool
+cs_call_advance(CsCall *call, long *wait_ms)
+{
+	for (;;)
+	{
+		switch (call->state)
+		{
+			case CALL_TOKEN:
+				if (!advance_token(call, wait_ms))
+					return false;
+				break;
+			case CALL_BUDGET:
+				if (!advance_budget(call, wait_ms))
+					return false;
+				break;
+			case CALL_SENDING:
+				if (!cs_attempt_done(&call->attempt))
+				{
+					*wait_ms = -1;
+					return false;
+				}
+				judge(call);
+				break;
+			case CALL_PAUSING:
+				if (!advance_pause(call, wait_ms))
+					return false;
+				break;
+			case CALL_DONE:
+				return true;
+		}
+	}
+}
+
+void
+cs_call_finish(CsCall *call)
+{
+	long		wait_ms;
+
+	while (!cs_call_advance(call, &wait_ms))
+		cs_http_wait(wait_ms);
+}
+
+const CsFailure *
+cs_call_failure(const CsCall *call)
+{
+	Assert(call->state == CALL_DONE);
+	return &call->failure;
+}
+
+const CsJson *
+cs_call_document(const CsCall *call)
+{
+	Assert(call->state == CALL_DONE);
+	return call->failure.kind == CS_FAILURE_NONE ? call->attempt.document : NULL;
+}
+
+const CsHttpAnswer *
+cs_call_answer(const CsCall *call)
+{
+	return call->attempt.answer;
+}
+
+int
+cs_call_attempts(const CsCall *call)
+{
+	return call->attempts;
+}
+
+bool
+cs_call_sending(const CsCall *call)
+{
+	return call->attempts > 0;
+}
+
+void
+cs_call_release(CsCall *call)
+{
+	MemoryContextDelete(call->cxt);
+}
+
+const CsJson *
+cs_call_read(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
+{
+	CsCall	   *call = cs_call_begin(cxt, account, spec);
+
+	cs_call_finish(call);
+	if (call->failure.kind != CS_FAILURE_NONE)
+		cs_failure_throw(&call->failure);
+	return cs_call_document(call);
+}
+
+/* 'value' as a segment of a path. */
+static char *
+path_segment(const char *name, const char *value)
+{
+	if (value[0] == '\0' || strcmp(value, ".") == 0 || strcmp(value, "..") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" is not a valid %s", value, name)));
+	return cs_http_escape(value);
+}
+
+char *
+cs_path_expand(const char *path,...)
+{
+	char	   *result = pstrdup(path);
+	const char *name;
+	va_list		pairs;
+
+	va_start(pairs, path);
+	while ((name = va_arg(pairs, const char *)) != NULL)
+	{
+		const char *value = va_arg(pairs, const char *);
+		char	   *place = psprintf("{%s}", name);
+		char	   *at = strstr(result, place);
+
+		if (at)
+			result = psprintf("%.*s%s%s", (int) (at - result), result,
+							  path_segment(name, value), at + strlen(place));
+	}
+	va_end(pairs);
+	return result;
+}
