@@ -44,7 +44,7 @@ class Application:
 
     @staticmethod
     def module(request):
-        """The module that serves this path; CustomHub for paths that nobody serves."""
+        """The module that serves this path; CustomHub's also answers for nobody's paths."""
         for beginning, module in MODULES:
             if request.path.startswith(beginning):
                 return module
@@ -116,6 +116,8 @@ class Application:
         """What the API does with the request."""
         store = self.store
         module = self.module(request)
+        if not request.path.startswith(tuple(beginning for beginning, _ in MODULES)):
+            return module.fail(store, request, 404)
         try:
             request.key = module.authenticate(store, request)
             if request.key is not None:

@@ -184,7 +184,7 @@ class CupCatalog:
     def reprice_fraction(self, fraction):
         """Raise the price of an evenly spread share of the products; their SKUs."""
         with self.lock:
-            count = int(self.size * fraction)
+            count = round(self.size * fraction)
             changed = []
             for number in range(count):
                 index = number * self.size // count

@@ -127,6 +127,8 @@ def chosen(app, query):
     for name in query:
         if name not in ("api", "status", "external_id", "key"):
             raise Bad("unknown filter %s; known: api, status, external_id, key" % name)
+    if query.get("api", APIS[0]) not in APIS:
+        raise Bad("unknown api %s; known: %s" % (query["api"], ", ".join(APIS)))
     return [order for order in app.store.orders.values()
             if query.get("api", order.api) == order.api
             and query.get("status", order.state) == order.state

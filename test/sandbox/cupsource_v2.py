@@ -162,6 +162,8 @@ def post_order(store, request):
         order.cost = {"currency": "USD", "grandTotal": cents(total)}
         store.add_order(order)
         lifecycle.add_event(store, order, "submitted", "partner")
+        if branding:
+            webhooks.announce(store, order)         # the proof awaits approval
         return wrap(store, API, 201, {**order_fields(store, order), "line_items": items})
 
 

@@ -19,12 +19,17 @@ import gzip
 import random
 import re
 import threading
+from decimal import Decimal
 
 from wire import Answer
 
 CHUNK = 65536
 FIELDS = ("name", "api", "method", "path", "nth", "every", "times", "after", "probability",
           "seed", "action", "process")
+
+
+# These do something to the real answer, so there has to be one.
+ON_THE_ANSWER = ("delay", "drip", "truncate", "close_idle")
 
 
 class BadRule(ValueError):
@@ -273,6 +278,11 @@ ACTIONS = {
 }
 
 
+def plain(value):
+    """Fractions of an argument as float: they are seconds and rates here, never money."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
 class Rule:
     """One rule and how often it was met."""
 
@@ -290,7 +300,8 @@ class Rule:
                                                                   ", ".join(allowed)))
         self.plan = plan
         self.fields = fields
-        self.arguments = {name: fields[name] for name in self.action.arguments if name in fields}
+        self.arguments = {name: plain(fields[name]) for name in self.action.arguments
+                          if name in fields}
         self.name = fields.get("name") or "%s #%d" % (action, number)
         self.api = fields.get("api")
         self.method = fields.get("method")
@@ -300,10 +311,15 @@ class Rule:
             raise BadRule("path: %s" % problem) from None
         nth = fields.get("nth")
         self.nth = None if nth is None else set(nth if isinstance(nth, list) else [nth])
+        for field in ("every", "times", "after"):
+            if type(fields.get(field, 1)) is not int or fields.get(field, 1) < (field == "every"):
+                raise BadRule("%s must be a count" % field)
         self.after = fields.get("after", 0)
         self.probability = fields.get("probability")
         self.random = random.Random(fields.get("seed", number))
         self.process = fields.get("process", self.action.process)
+        if action in ON_THE_ANSWER and not self.process:
+            raise BadRule("%s needs the request to be processed" % action)
         self.second_only = action == "close_every_second_unanswered"
         self.matched = 0
         self.fired = 0

@@ -246,7 +246,7 @@ class HubCatalog:
 
     def reprice_fraction(self, fraction):
         """Raise all blank costs of an evenly spread share of the models; their codes."""
-        count = int(self.size * fraction)
+        count = round(self.size * fraction)
         changed = []
         for number in range(count):
             model = number * self.size // count

@@ -9,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import textwrap
 import threading
 
 sys.dont_write_bytecode = True          # the directory may belong to someone else
@@ -44,27 +45,45 @@ examples
 """
 
 
+WIDTH = 98
+
+
+def port_number(text):
+    """A port of the command line."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return number
+
+
+def describe_action(name, width):
+    """An action of the fault plan and what it does, for the help."""
+    indent = " " * (width + 4)
+    return textwrap.fill(faults.ACTIONS[name].summary, WIDTH, subsequent_indent=indent,
+                         initial_indent="  %-*s  " % (width, name))
+
+
 def parser():
     """The command line."""
     width = max(map(len, faults.ACTIONS))
     epilog = EPILOG.format(
         shapes="\n".join("  %-10s %s" % (name, ", ".join(values))
                          for name, values in SHAPES.items()),
-        actions="\n".join("  %-*s  %s" % (width, name, action.summary)
-                          for name, action in faults.ACTIONS.items()))
+        actions="\n".join(describe_action(name, width) for name in faults.ACTIONS))
     made = argparse.ArgumentParser(
-        prog="server.py", description=__doc__.splitlines()[0], epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="server.py", usage="server.py [option ...]", description=__doc__.splitlines()[0], epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=WIDTH))
     add = made.add_argument_group("where it listens").add_argument
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="address (default: 127.0.0.1)")
-    add("--port", type=int, default=0, metavar="N", help="http port (default: a free one)")
+    add("--port", type=port_number, default=0, metavar="N", help="http port (default: a free one)")
     add("--tls", metavar="DIR",
         help="also https; certificates are made in DIR if absent: ca.pem, server.pem, ...")
-    add("--tls-port", type=int, default=0, metavar="N", help="https port (default: a free one)")
+    add("--tls-port", type=port_number, default=0, metavar="N", help="https port (default: a free one)")
     for name, what in (("wrong", "a certificate for another host"),
                        ("expired", "an expired certificate"),
                        ("untrusted", "a certificate of an unknown authority")):
-        add("--tls-%s-port" % name, type=int, nargs="?", const=0, metavar="N",
+        add("--tls-%s-port" % name, type=port_number, nargs="?", const=0, metavar="N",
             help="one more https port, with %s" % what)
     add = made.add_argument_group("what it sells").add_argument
     add("--products", type=int, default=142, metavar="N",
