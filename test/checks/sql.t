@@ -92,8 +92,12 @@ sub script
 
 	for my $statement (@statements)
 	{
-		$commented{uc($1) =~ s/\s+/ /gr . " $2"} = 1
-		  if $statement =~ m{^COMMENT\s+ON\s+((?:FOREIGN\s+DATA\s+WRAPPER|MATERIALIZED\s+VIEW|\w+))\s+([\w\@".]+)}i;
+		next
+		  unless $statement =~
+		  m{^COMMENT\s+ON\s+((?:FOREIGN\s+DATA\s+WRAPPER|MATERIALIZED\s+VIEW|\w+))\s+([\w\@".]+)}i;
+		my ($kind, $object) = (uc $1, $2);
+		$kind =~ s/\s+/ /g;
+		$commented{"$kind $object"} = 1;
 	}
 	for my $statement (@statements)
 	{

@@ -43,18 +43,29 @@ sub c_layout
 	$line = 0;
 	for (split /\n/, $text)
 	{
-		my $width = 0;
-
 		$line++;
-		for my $character (split //)
-		{
-			$width = $character eq "\t" ? $width + 4 - $width % 4
-			  : (ord($character) & 0xc0) == 0x80 ? $width : $width + 1;
-		}
-		push @findings, "line $line: $width columns" if $width > 100;
 		push @findings, "line $line: indented with blanks" if /^ {4}/;
+
+		# As pgindent does: a message stays in one piece, so that it can be
+		# searched for, and what explains a line may stand behind it.
+		my $code = s/"(?:\\.|[^"\\])*"/""/gr;
+		my $limit = $code =~ m{\S\s*/\*.*\*/$} ? 120 : 100;
+		my $columns = width($code);
+		push @findings, "line $line: $columns columns" if $columns > $limit;
 	}
 	return @findings;
+}
+
+sub width
+{
+	my $width = 0;
+
+	for my $character (split //, shift)
+	{
+		$width = $character eq "\t" ? $width + 4 - $width % 4
+		  : (ord($character) & 0xc0) == 0x80 ? $width : $width + 1;
+	}
+	return $width;
 }
 
 # Written so that this file does not contain them.
@@ -93,6 +104,7 @@ catches(\&c_layout, 'a missing header', 'src/a.c', "int a;\n");
 catches(\&c_layout, 'a // comment', 'src/a.c', "$header// no\n");
 catches(\&c_layout, 'a long line', 'src/a.c', $header . 'x' x 101 . "\n");
 catches(\&c_layout, 'blanks for tabs', 'src/a.c', "$header    int a;\n");
+passes(\&c_layout, 'a long message', 'src/a.c', $header . 'f("' . 'x' x 101 . qq{");\n});
 passes(\&c_layout, 'a URL in a string', 'src/a.c', qq{${header}char *a = "https://x";\n});
 holds('C is laid out', \&c_layout, files(qr{^(?:src|test)/.*\.[ch]$}));
 
