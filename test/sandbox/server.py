@@ -46,6 +46,7 @@ examples
 
 
 WIDTH = 98
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 def port_number(text):
@@ -163,9 +164,9 @@ def start(options):
 def main():
     """Serve until SIGTERM, SIGINT or, with --parent, the end of standard input."""
     options = parser().parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    # Blocked here, and so in every thread to come: a handler would not wake the main
+    # thread from its wait when the kernel picks another thread to receive the signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         app, listeners, line = start(options)
     except (OSError, ValueError, RuntimeError, Bad) as problem:
@@ -175,9 +176,9 @@ def main():
         def watch():
             while sys.stdin.buffer.read(4096):
                 pass
-            stop.set()
+            os.kill(os.getpid(), signal.SIGTERM)
         threading.Thread(target=watch, daemon=True).start()
-    stop.wait()
+    signal.sigwait(STOPS)
     for listener in listeners:
         listener.close()
     app.release()
