@@ -183,7 +183,7 @@ test_pgtap()
 			-c "\\c pgtap_template" -c "CREATE SCHEMA tap" -c "CREATE EXTENSION pgtap SCHEMA tap" \
 			-c "CREATE EXTENSION cupsource" ||
 		{ cat "$STAGE/log/pgtap.server"; count 0 1; return; }
-	harness --exec test/pgtap/run $(cd "$STAGE/src" && ls test/pgtap/*.sql)
+	PGPORT=5433 harness --exec test/pgtap/run $(cd "$STAGE/src" && ls test/pgtap/*.sql)
 	stage_run pg_ctl -D "$cluster" -s -m fast stop
 	cluster=
 }
