@@ -19,7 +19,7 @@ WIRE     = http_wait http_transfer http_answer http json_scan json parse datum w
 # [2] what the partners' documents say
 API      = api cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
-CLIENT   = options server account attempt auth call
+CLIENT   = options server account attempt auth call rows page
 # [4] features
 CATALOG  =
 ORDERS   =

@@ -23,15 +23,17 @@ typedef struct CsPage
 {
 	const CsJson *document;		/* the whole answer */
 	int64		number;			/* 1, 2, … in the order of reading */
+	int64		rows;			/* how many are on it */
 	int64		total;			/* rows in all, as the API says, or -1 */
-	const char *position;		/* page number or cursor that this page was asked with; NULL for the first cursor */
+	const char *position;		/* number or cursor it was asked with; NULL: the first by cursor */
 	const char *next;			/* what to ask for next; NULL: this is the last page */
 } CsPage;
 
 /*
  * 'position' NULL: from the beginning; else goes on from there.  'page_size'
  * 0: the largest.  An argument that the resource cannot filter by throws
- * ERRCODE_FEATURE_NOT_SUPPORTED with its name.
+ * ERRCODE_FEATURE_NOT_SUPPORTED with its name.  'read_ahead' asks for the next
+ * page before cs_pager_next returns the current one.
  */
 extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource,
 							   const CsArgument *arguments, int narguments,
@@ -41,7 +43,8 @@ extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsRe
 /*
  * The next page, or NULL after the last; waits interruptibly, throws on
  * failure.  The page is valid until the next call.  Pages that repeat a
- * position already seen are an error, not an endless loop.
+ * position already seen are an error, not an endless loop, and so is a page
+ * that is empty although others are said to follow.
  */
 extern const CsPage *cs_pager_next(CsPager *pager);
 

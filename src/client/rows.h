@@ -4,8 +4,9 @@
  *
  * Attributes are matched by name.  Besides the descriptor's columns a row
  * type may have "server" (the account's name), "fetched_at" (now) and "raw":
- * the element as the partner sent it, if it has a field that no column
- * holds, else NULL.
+ * the element as the partner sent it, if it has a field that no column of the
+ * descriptor holds, else NULL.  A column that the row type lacks still counts
+ * as holding its field.
  */
 #ifndef CS_CLIENT_ROWS_H
 #define CS_CLIENT_ROWS_H
@@ -19,10 +20,14 @@
 
 typedef struct CsRowReader CsRowReader;
 
-/* Made once per scan, in the current context. */
-extern CsRowReader *cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server);
+/* Made once per scan, in the current context; 'tupdesc' must live as long. */
+extern CsRowReader *cs_rows_reader(const CsResource *resource, TupleDesc tupdesc,
+								   const char *server);
 
-/* Rows of a document.  Deconstructed: 'values' and 'nulls' live until the callback returns. */
+/*
+ * A row, deconstructed.  The arrays are the reader's; what 'values' point to
+ * lives until the reader reads its next document.
+ */
 typedef void (*CsRowCallback) (Datum *values, bool *nulls, void *arg);
 
 /*
@@ -37,7 +42,7 @@ extern int64 cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max
 extern int64 cs_rows_store(CsRowReader *reader, const CsJson *document, int64 max_rows,
 						   Tuplestorestate *store);
 
-/* How many rows the document has. */
+/* How many rows the document has; -1 if the list that holds them is not there. */
 extern int64 cs_rows_count(const CsResource *resource, const CsJson *document);
 
 #endif							/* CS_CLIENT_ROWS_H */

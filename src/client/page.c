@@ -1,0 +1,409 @@
+/*
+ * page.c
+ *	  The pages of a resource, one after the other, the next one on the wire
+ *	  while the current one is being used.
+ *
+ * Two contexts take turns: one holds the page that the caller has, the other
+ * the request for the next one.  So memory is bounded by two pages, whatever
+ * the number of pages.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "src/base/guc.h"
+#include "src/client/attempt.h"
+#include "src/client/page.h"
+#include "src/client/rows.h"
+#include "src/wire/sign.h"
+
+/* A position that was asked for: the beginning of its digest stands for it. */
+typedef struct SeenPosition
+{
+	uint8		digest[16];
+} SeenPosition;
+
+/* A page that is being asked for, or has been read. */
+typedef struct Turn
+{
+	MemoryContext cxt;
+	CsCall	   *call;			/* NULL: none */
+	char	   *position;
+} Turn;
+
+struct CsPager
+{
+	MemoryContext cxt;
+	CsAccount  *account;
+	const CsResource *resource;
+	const char *endpoint;		/* "GET /products" */
+	const char *path;			/* with the filters, without the position */
+	int			page_size;		/* as asked for, or as the document says */
+	CsPriority	priority;
+	bool		read_ahead;
+	Turn		turns[2];
+	int			current;		/* of 'turns': the next to be returned */
+	bool		ended;
+	bool		from_start;		/* no position was given */
+	int64		rows_before;	/* on the pages before; a guess if not from the start */
+	HTAB	   *seen;
+	CsPage		page;
+};
+
+/* ---- What to ask for ---- */
+
+static const CsFilter *
+find_filter(const CsResource *resource, const char *name)
+{
+	for (const CsFilter *filter = resource->filters; filter && filter->name; filter++)
+		if (strcmp(filter->name, name) == 0)
+			return filter;
+	return NULL;
+}
+
+static void
+refuse_filter(const CsAccount *account, const CsResource *resource, const char *name)
+{
+	StringInfoData known;
+
+	initStringInfo(&known);
+	for (const CsFilter *filter = resource->filters; filter && filter->name; filter++)
+		appendStringInfo(&known, "%s\"%s\"", known.len > 0 ? ", " : "", filter->name);
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s cannot filter \"%s\" by \"%s\"",
+					account->api->title, resource->name, name),
+			 known.len > 0 ? errdetail("It can filter by %s.", known.data)
+			 : errdetail("It has no filters."),
+			 errhint("The cached view, without parentheses, can be filtered by any column.")));
+}
+
+/* A filter's value as it goes on the wire, not yet escaped. */
+static const char *
+wire_value(const CsFilter *filter, const char *value)
+{
+	bool		truth;
+
+	if (filter->type != CS_TYPE_BOOLEAN)
+		return value;
+	if (!parse_bool(value, &truth))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"%s\" must be true or false", filter->name)));
+	return truth ? "true" : "false";
+}
+
+static void
+append_parameter(StringInfo path, const char *name, const char *value)
+{
+	appendStringInfo(path, "%c%s=%s", strchr(path->data, '?') ? '&' : '?', name,
+					 cs_http_escape(value));
+}
+
+/* The resource's path with all that is the same for every page. */
+static char *
+common_path(const CsAccount *account, const CsResource *resource, const CsArgument *arguments,
+			int narguments, int page_size)
+{
+	char	   *expanded = pstrdup(resource->path);
+	const char *missing;
+	StringInfoData path;
+
+	for (int i = 0; i < narguments; i++)
+	{
+		const CsFilter *filter = find_filter(resource, arguments[i].name);
+
+		if (arguments[i].value == NULL)
+			continue;
+		if (filter == NULL)
+			refuse_filter(account, resource, arguments[i].name);
+		if (filter->param == NULL)
+			expanded = cs_path_expand(expanded, filter->name, arguments[i].value, NULL);
+	}
+	missing = strchr(expanded, '{');
+	if (missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"%.*s\" must not be null", (int) strcspn(missing + 1, "}"), missing + 1)));
+
+	initStringInfo(&path);
+	appendStringInfoString(&path, expanded);
+	for (int i = 0; i < narguments; i++)
+	{
+		const CsFilter *filter = find_filter(resource, arguments[i].name);
+
+		if (arguments[i].value && filter->param)
+			append_parameter(&path, filter->param, wire_value(filter, arguments[i].value));
+	}
+	if (resource->size_param)
+		append_parameter(&path, resource->size_param, psprintf("%d", page_size));
+	return path.data;
+}
+
+/* True if the position was not asked for before. */
+static bool
+remember_position(CsPager *pager, const char *position)
+{
+	uint8		digest[CS_SHA256_LENGTH];
+	SeenPosition key;
+	bool		found;
+
+	cs_sha256(position, strlen(position), digest);
+	memcpy(key.digest, digest, sizeof(key.digest));
+	hash_search(pager->seen, &key, HASH_ENTER, &found);
+	return !found;
+}
+
+/* Starts the request for a page, and sends it if the budget allows. */
+static void
+begin_turn(CsPager *pager, Turn *turn, const char *position)
+{
+	const CsResource *resource = pager->resource;
+	MemoryContext old;
+	StringInfoData path;
+	long		wait_ms;
+	CsCallSpec	spec = {
+		.endpoint = pager->endpoint,
+		.method = "GET",
+		.repeatable = true,
+		.priority = pager->priority,
+		.max_retries = cs_guc_max_retries,
+		.timeout_ms = cs_guc_timeout,
+	};
+
+	/* 'position' is in the other turn's context, or the caller's. */
+	turn->call = NULL;
+	MemoryContextReset(turn->cxt);
+	old = MemoryContextSwitchTo(turn->cxt);
+	turn->position = position ? pstrdup(position) : NULL;
+	initStringInfo(&path);
+	appendStringInfoString(&path, pager->path);
+	if (position && resource->paging != CS_PAGING_NONE)
+		append_parameter(&path, resource->page_param, position);
+	spec.path = path.data;
+	turn->call = cs_call_begin(turn->cxt, pager->account, &spec);
+	(void) cs_call_advance(turn->call, &wait_ms);
+	MemoryContextSwitchTo(old);
+}
+
+CsPager *
+cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource,
+			   const CsArgument *arguments, int narguments,
+			   const char *position, int page_size, CsPriority priority, bool read_ahead)
+{
+	MemoryContext own = AllocSetContextCreate(cxt, "cupsource pager", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(own);
+	CsPager    *pager = palloc0(sizeof(CsPager));
+	HASHCTL		ctl = {
+		.keysize = sizeof(SeenPosition),
+		.entrysize = sizeof(SeenPosition),
+		.hcxt = own,
+	};
+
+	pager->cxt = own;
+	pager->account = account;
+	pager->resource = resource;
+	pager->endpoint = psprintf("GET %s", resource->path);
+	pager->page_size = resource->page_size;
+	if (resource->size_param && page_size > 0)
+		pager->page_size = Min(page_size, resource->page_size);
+	pager->path = common_path(account, resource, arguments, narguments, pager->page_size);
+	pager->priority = priority;
+	pager->read_ahead = read_ahead;
+	for (int i = 0; i < 2; i++)
+		pager->turns[i].cxt = AllocSetContextCreate(own, "cupsource page",
+													ALLOCSET_DEFAULT_SIZES);
+	if (resource->paging == CS_PAGING_CURSOR)
+		pager->seen = hash_create("cupsource positions", 64, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	pager->from_start = position == NULL;
+	if (resource->paging == CS_PAGING_NUMBER)
+	{
+		int64		number = position ? pg_strtoint64(position) : 1;
+
+		if (number < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("page number " INT64_FORMAT " is not positive", number)));
+		pager->rows_before = (number - 1) * pager->page_size;
+		if (position == NULL)
+			position = "1";
+	}
+	else if (position && pager->seen)
+		remember_position(pager, position);
+	begin_turn(pager, &pager->turns[0], position);
+	MemoryContextSwitchTo(old);
+	return pager;
+}
+
+/* ---- What the answer says ---- */
+
+static void
+refuse_page(const CsPager *pager, const char *problem)
+{
+	CsFailure	failure;
+
+	cs_failure_malformed(&failure, pager->account,
+						 psprintf("resource \"%s\", page " INT64_FORMAT, pager->resource->name,
+								  pager->page.number),
+						 problem, NULL);
+	cs_failure_throw(&failure);
+}
+
+static void
+refuse_fact(const CsPager *pager, const char *paths, const char *expected, const CsJson *value)
+{
+	refuse_page(pager, psprintf("field \"%s\": expected %s, got %s", paths, expected,
+								cs_json_type_name(cs_json_type(value))));
+}
+
+/* How many rows there are in all; -1 if the API does not say. */
+static int64
+total_rows(const CsPager *pager, const CsJson *document)
+{
+	const char *paths = pager->resource->total_paths;
+	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
+	int64		total = -1;
+
+	if (value && (!cs_json_int64(value, &total) || total < 0))
+		refuse_fact(pager, paths, "a count", value);
+	return total;
+}
+
+/* Does the API say whether more pages follow? */
+static bool
+says_more(const CsPager *pager, const CsJson *document, bool *more)
+{
+	const char *paths = pager->resource->has_more_paths;
+	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
+
+	if (value && !cs_json_boolean(value, more))
+		refuse_fact(pager, paths, "true or false", value);
+	return value != NULL;
+}
+
+/* The cursor of the next page; NULL without one. */
+static const char *
+next_cursor(const CsPager *pager, const CsJson *document)
+{
+	const char *paths = pager->resource->cursor_paths;
+	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
+	size_t		length;
+	const char *cursor;
+
+	if (value == NULL)
+		return NULL;
+	cursor = cs_json_string(value, &length);
+	if (cursor)
+		return length > 0 ? cursor : NULL;
+	if (cs_json_type(value) != CS_JSON_INTEGER)
+		refuse_fact(pager, paths, "a string", value);
+	return cs_json_number(value);
+}
+
+static const char *
+cursor_after(CsPager *pager, const CsJson *document)
+{
+	const char *cursor = next_cursor(pager, document);
+	bool		more;
+
+	if (says_more(pager, document, &more))
+	{
+		if (!more)
+			return NULL;
+		if (cursor == NULL)
+			refuse_page(pager, "more pages are said to follow, but there is no cursor");
+	}
+	if (cursor && !remember_position(pager, cursor))
+		refuse_page(pager, "its cursor for the next page leads back to an earlier one");
+	return cursor;
+}
+
+/*
+ * Without a word from the API, a page follows while there are fewer rows than
+ * the total, or if this page is full.
+ */
+static const char *
+number_after(CsPager *pager, const CsJson *document)
+{
+	const CsPage *page = &pager->page;
+	int64		so_far = pager->rows_before + page->rows;
+	bool		certain = true;
+	bool		more;
+
+	if (!says_more(pager, document, &more))
+	{
+		certain = pager->from_start;
+		if (page->total >= 0)
+			more = so_far < page->total;
+		else
+			more = page->rows > 0 && page->rows >= pager->page_size;
+	}
+	if (!more || (page->rows == 0 && !certain))
+		return NULL;
+	if (page->rows == 0)
+		refuse_page(pager, "it is empty, but more rows are said to follow");
+	return psprintf(INT64_FORMAT, pg_strtoint64(page->position) + 1);
+}
+
+/* Fills pager->page from the turn's answer; strings in the current context. */
+static void
+read_page(CsPager *pager, const Turn *turn)
+{
+	CsPage	   *page = &pager->page;
+	const CsJson *document = cs_call_document(turn->call);
+
+	page->number++;
+	page->document = document;
+	page->position = turn->position;
+	page->rows = document ? cs_rows_count(pager->resource, document) : -1;
+	if (page->rows < 0)
+		refuse_page(pager, "there is no list of rows");
+	page->total = total_rows(pager, document);
+	switch (pager->resource->paging)
+	{
+		case CS_PAGING_NONE:
+			page->next = NULL;
+			break;
+		case CS_PAGING_NUMBER:
+			page->next = number_after(pager, document);
+			break;
+		case CS_PAGING_CURSOR:
+			page->next = cursor_after(pager, document);
+			break;
+	}
+	pager->rows_before += page->rows;
+}
+
+const CsPage *
+cs_pager_next(CsPager *pager)
+{
+	Turn	   *turn;
+	MemoryContext old;
+
+	if (pager->ended)
+		return NULL;
+
+	/* Without reading ahead, the last page's context still has what to ask for. */
+	turn = &pager->turns[pager->current];
+	if (turn->call == NULL)
+		begin_turn(pager, turn, pager->page.next);
+	cs_call_finish(turn->call);
+	if (cs_call_failure(turn->call)->kind != CS_FAILURE_NONE)
+		cs_failure_throw(cs_call_failure(turn->call));
+
+	old = MemoryContextSwitchTo(turn->cxt);
+	read_page(pager, turn);
+	MemoryContextSwitchTo(old);
+
+	pager->current = 1 - pager->current;
+	pager->turns[pager->current].call = NULL;
+	if (pager->page.next == NULL)
+		pager->ended = true;
+	else if (pager->read_ahead)
+		begin_turn(pager, &pager->turns[pager->current], pager->page.next);
+	return &pager->page;
+}

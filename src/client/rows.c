@@ -1,0 +1,597 @@
+/*
+ * rows.c
+ *	  Answers → tuples, by a resource's columns.
+ *
+ * The columns' paths are compiled once per reader: for each level of the
+ * answer (the root, an element of the first list, …) the objects that paths
+ * lead through and, for each object, its known members.  An element is then
+ * read by one walk over its members, which puts the values into slots; a
+ * column takes the first of its slots that is filled.  The partner sends the
+ * same members in the same order nearly always, so each object remembers the
+ * order in which they came the last time, and a member is found by one
+ * comparison.  Members that no column knows are remembered too, and are what
+ * "raw" is decided by.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/client/rows.h"
+
+#define MAX_LEVELS (lengthof(((CsResource *) NULL)->lists) + 1)
+#define MAX_ORDER 64			/* members whose order an object remembers */
+#define MAX_UNKNOWN 64			/* unknown members that an object remembers */
+
+#define NO_SLOT (-1)
+#define NO_OBJECT (-1)
+
+/* Slot 0 is the element itself. */
+#define SELF_SLOT 0
+
+typedef struct Member
+{
+	const char *key;
+	bool		known;			/* some column's path leads here */
+	int			slot;			/* where its value goes, or NO_SLOT */
+	int			object;			/* what paths lead on through, or NO_OBJECT */
+} Member;
+
+typedef struct Object
+{
+	const char *path;			/* from the element; "" is the element */
+	int			parent;			/* or NO_OBJECT */
+	Member	  **members;
+	int			nmembers;
+	int			nunknown;
+	int			norder;
+	Member	   *order[MAX_ORDER];	/* as they came the last time */
+	const CsJson *wrong;		/* what was found in its place, if not an object */
+} Object;
+
+/* One of the alternatives of a column. */
+typedef struct Place
+{
+	const char *path;
+	int			slot;
+	int			object;			/* which holds it */
+} Place;
+
+/* A column that the row type has. */
+typedef struct Target
+{
+	int			attribute;		/* from 0 */
+	CsType		type;
+	bool		required;
+	Place	   *places;
+	int			nplaces;
+} Target;
+
+typedef struct Level
+{
+	Object	   *objects;
+	int			nobjects;
+	int			nslots;
+	const CsJson **slots;
+	bool		self;			/* a column is the element itself, which may be anything */
+	bool		unknown;		/* this element has a member that no column knows */
+	bool		wrong;			/* some object has 'wrong' */
+	Target	   *targets;
+	int			ntargets;
+} Level;
+
+struct CsRowReader
+{
+	MemoryContext cxt;			/* of the reader */
+	MemoryContext document_cxt; /* of the values */
+	const CsResource *resource;
+	const char *server;
+	TupleDesc	tupdesc;
+	int			depth;			/* of the level that rows are made of */
+	Level		levels[MAX_LEVELS];
+	int			raw_attribute;	/* or -1 */
+	int			fetched_attribute;	/* or -1 */
+	Datum	   *values;
+	bool	   *nulls;
+
+	/* While a document is read. */
+	int64		rows;
+	int64		max_rows;
+	CsRowCallback callback;
+	void	   *callback_arg;
+};
+
+typedef struct Visit
+{
+	CsRowReader *reader;
+	Level	   *level;
+	Object	   *object;
+	int			position;
+} Visit;
+
+/* ---- Compiling the columns ---- */
+
+static Member *
+find_member(const Object *object, const char *key)
+{
+	for (int i = 0; i < object->nmembers; i++)
+		if (strcmp(object->members[i]->key, key) == 0)
+			return object->members[i];
+	return NULL;
+}
+
+/* 'key' is copied into the current context. */
+static Member *
+add_member(Object *object, const char *key, bool known)
+{
+	Member	   *member = palloc(sizeof(Member));
+
+	member->key = pstrdup(key);
+	member->known = known;
+	member->slot = NO_SLOT;
+	member->object = NO_OBJECT;
+	object->members = object->members ?
+		repalloc(object->members, (object->nmembers + 1) * sizeof(Member *)) :
+		palloc(sizeof(Member *));
+	object->members[object->nmembers++] = member;
+	return member;
+}
+
+static int
+add_object(Level *level, const char *path, int parent)
+{
+	level->objects = level->objects ?
+		repalloc(level->objects, (level->nobjects + 1) * sizeof(Object)) :
+		palloc(sizeof(Object));
+	memset(&level->objects[level->nobjects], 0, sizeof(Object));
+	level->objects[level->nobjects].path = path;
+	level->objects[level->nobjects].parent = parent;
+	return level->nobjects++;
+}
+
+/* The place that 'path' leads to, making objects and members on the way. */
+static Place
+compile_path(Level *level, const char *path)
+{
+	Place		place = {.path = path, .slot = SELF_SLOT, .object = 0};
+	const char *rest = path;
+
+	if (*path == '\0')
+	{
+		level->self = true;
+		return place;
+	}
+	for (;;)
+	{
+		const char *end = strchrnul(rest, '.');
+		char	   *key = pnstrdup(rest, end - rest);
+		Member	   *member = find_member(&level->objects[place.object], key);
+
+		if (member == NULL)
+			member = add_member(&level->objects[place.object], key, true);
+		if (*end == '\0')
+		{
+			if (member->slot == NO_SLOT)
+				member->slot = level->nslots++;
+			place.slot = member->slot;
+			return place;
+		}
+		if (member->object == NO_OBJECT)
+			member->object = add_object(level, pnstrdup(path, end - path), place.object);
+		place.object = member->object;
+		rest = end + 1;
+	}
+}
+
+static int
+attribute_named(TupleDesc tupdesc, const char *name)
+{
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* The attribute of that name, which must be of that type; -1 without one. */
+static int
+attribute_of_type(TupleDesc tupdesc, const char *name, Oid type)
+{
+	int			attribute = attribute_named(tupdesc, name);
+
+	if (attribute >= 0 && TupleDescAttr(tupdesc, attribute)->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" must have type %s", name, format_type_be(type))));
+	return attribute;
+}
+
+static void
+compile_column(CsRowReader *reader, const CsColumn *column)
+{
+	Level	   *level = &reader->levels[column->level];
+	Target		target = {
+		.attribute = attribute_of_type(reader->tupdesc, column->name, cs_type_oid(column->type)),
+		.type = column->type,
+		.required = (column->flags & CS_COLUMN_REQUIRED) != 0,
+	};
+	const char *path = column->paths;
+
+	Assert(column->level <= reader->depth);
+	for (;;)
+	{
+		const char *end = strchrnul(path, '|');
+
+		target.places = target.places ?
+			repalloc(target.places, (target.nplaces + 1) * sizeof(Place)) : palloc(sizeof(Place));
+		target.places[target.nplaces++] = compile_path(level, pnstrdup(path, end - path));
+		if (*end == '\0')
+			break;
+		path = end + 1;
+	}
+	if (target.attribute < 0)
+		return;					/* known, and not wanted */
+	level->targets = level->targets ?
+		repalloc(level->targets, (level->ntargets + 1) * sizeof(Target)) : palloc(sizeof(Target));
+	level->targets[level->ntargets++] = target;
+}
+
+CsRowReader *
+cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server)
+{
+	CsRowReader *reader = palloc0(sizeof(CsRowReader));
+	int			attribute;
+
+	reader->cxt = CurrentMemoryContext;
+	reader->document_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource rows",
+												 ALLOCSET_DEFAULT_SIZES);
+	reader->resource = resource;
+	reader->server = pstrdup(server);
+	reader->tupdesc = tupdesc;
+	while (reader->depth < (int) lengthof(resource->lists) && resource->lists[reader->depth])
+		reader->depth++;
+
+	for (int i = 0; i <= reader->depth; i++)
+	{
+		reader->levels[i].nslots = SELF_SLOT + 1;
+		add_object(&reader->levels[i], "", NO_OBJECT);
+	}
+	for (const CsColumn *column = resource->columns; column->name; column++)
+		compile_column(reader, column);
+	for (int i = 0; i <= reader->depth; i++)
+		reader->levels[i].slots = palloc0(reader->levels[i].nslots * sizeof(CsJson *));
+
+	reader->values = palloc0(Max(tupdesc->natts, 1) * sizeof(Datum));
+	reader->nulls = palloc(Max(tupdesc->natts, 1) * sizeof(bool));
+	memset(reader->nulls, true, tupdesc->natts * sizeof(bool));
+	reader->raw_attribute = attribute_of_type(tupdesc, "raw", JSONBOID);
+	reader->fetched_attribute = attribute_of_type(tupdesc, "fetched_at", TIMESTAMPTZOID);
+	attribute = attribute_of_type(tupdesc, "server", TEXTOID);
+	if (attribute >= 0)
+	{
+		reader->values[attribute] = CStringGetTextDatum(server);
+		reader->nulls[attribute] = false;
+	}
+	return reader;
+}
+
+/* ---- Reading an element ---- */
+
+/* 'field' is a path, or NULL for the whole row. */
+static void
+refuse_row(const CsRowReader *reader, const char *field, const char *problem)
+{
+	char	   *row = psprintf("row " INT64_FORMAT, reader->rows + 1);
+
+	ereport(ERROR,
+			(errcode(CS_ERRCODE_MALFORMED),
+			 errmsg("malformed answer from server \"%s\": resource \"%s\", %s%s%s%s: %s",
+					reader->server, reader->resource->name, row,
+					field ? ", field \"" : "", field ? field : "", field ? "\"" : "",
+					problem)));
+}
+
+static void
+refuse_type(const CsRowReader *reader, const char *field, const char *expected,
+			const CsJson *value)
+{
+	refuse_row(reader, field, psprintf("expected %s, got %s %s", expected,
+									   cs_json_type(value) == CS_JSON_ARRAY ||
+									   cs_json_type(value) == CS_JSON_OBJECT ||
+									   cs_json_type(value) == CS_JSON_INTEGER ? "an" : "a",
+									   cs_json_type_name(cs_json_type(value))));
+}
+
+/* The member 'key', which did not come where it came the last time. */
+static Member *
+look_up_member(Visit *visit, const char *key)
+{
+	Object	   *object = visit->object;
+	Member	   *member = find_member(object, key);
+
+	if (member == NULL && object->nunknown < MAX_UNKNOWN)
+	{
+		MemoryContext old = MemoryContextSwitchTo(visit->reader->cxt);
+
+		member = add_member(object, key, false);
+		object->nunknown++;
+		MemoryContextSwitchTo(old);
+	}
+	if (member && visit->position < MAX_ORDER)
+	{
+		object->order[visit->position] = member;
+		object->norder = Max(object->norder, visit->position + 1);
+	}
+	return member;
+}
+
+static void visit_object(CsRowReader *reader, Level *level, Object *object, const CsJson *value);
+
+/* CsJsonMemberCallback */
+static void
+visit_member(const char *key, const CsJson *value, void *arg)
+{
+	Visit	   *visit = arg;
+	Object	   *object = visit->object;
+	Member	   *member = NULL;
+
+	if (visit->position < object->norder)
+	{
+		member = object->order[visit->position];
+		if (member && strcmp(member->key, key) != 0)
+			member = NULL;
+	}
+	if (member == NULL)
+		member = look_up_member(visit, key);
+	visit->position++;
+
+	if (member == NULL || !member->known)
+	{
+		visit->level->unknown = true;
+		return;
+	}
+	if (member->slot != NO_SLOT)
+		visit->level->slots[member->slot] = value;
+	if (member->object != NO_OBJECT && value)
+		visit_object(visit->reader, visit->level, &visit->level->objects[member->object], value);
+}
+
+static void
+visit_object(CsRowReader *reader, Level *level, Object *object, const CsJson *value)
+{
+	Visit		visit = {reader, level, object, 0};
+
+	if (cs_json_type(value) == CS_JSON_OBJECT)
+		cs_json_each(value, visit_member, &visit);
+	else if (cs_json_type(value) != CS_JSON_NULL)
+	{
+		object->wrong = value;
+		level->wrong = true;
+		level->unknown = true;
+	}
+}
+
+/* Fills the level's slots from the element. */
+static void
+visit_element(CsRowReader *reader, Level *level, const CsJson *element)
+{
+	memset(level->slots, 0, level->nslots * sizeof(CsJson *));
+	level->unknown = false;
+	if (level->wrong)
+	{
+		for (int i = 0; i < level->nobjects; i++)
+			level->objects[i].wrong = NULL;
+		level->wrong = false;
+	}
+	level->slots[SELF_SLOT] = element;
+	visit_object(reader, level, &level->objects[0], element);
+	if (level->objects[0].wrong && !level->self)
+		refuse_type(reader, NULL, "an object", element);
+}
+
+/* No alternative has a value: is that all right? */
+static void
+check_absent(CsRowReader *reader, const Level *level, const Target *target)
+{
+	for (int i = 0; level->wrong && i < target->nplaces; i++)
+		for (int n = target->places[i].object; n != NO_OBJECT; n = level->objects[n].parent)
+			if (level->objects[n].wrong && level->objects[n].path[0] != '\0')
+				refuse_type(reader, level->objects[n].path, "an object", level->objects[n].wrong);
+	if (target->required)
+		refuse_row(reader, target->places[0].path, "required, but missing");
+}
+
+/* Sets the attribute from the level's slots. */
+static void
+read_target(CsRowReader *reader, const Level *level, const Target *target)
+{
+	int			attribute = target->attribute;
+	char	   *problem;
+
+	for (int i = 0; i < target->nplaces; i++)
+	{
+		const CsJson *value = level->slots[target->places[i].slot];
+
+		if (value == NULL)
+			continue;
+		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
+			refuse_row(reader, target->places[i].path, problem);
+		reader->nulls[attribute] = false;
+		return;
+	}
+	check_absent(reader, level, target);
+	reader->nulls[attribute] = true;
+}
+
+static void
+read_raw(CsRowReader *reader, const Level *level, const CsJson *element)
+{
+	int			attribute = reader->raw_attribute;
+	char	   *problem;
+
+	reader->nulls[attribute] = !level->unknown || level->self;
+	if (!reader->nulls[attribute] &&
+		!cs_datum_from_json(CS_TYPE_JSONB, element, &reader->values[attribute], &problem))
+		refuse_row(reader, NULL, problem);
+}
+
+/* ---- Walking the document ---- */
+
+/*
+ * The list of the level below 'element', or an object in its place, which is
+ * a list of one; NULL if it is not there.
+ */
+static const CsJson *
+list_below(const CsResource *resource, int level, const CsJson *element)
+{
+	const CsJson *list = cs_json_find(element, resource->lists[level]);
+
+	return cs_json_type(list) == CS_JSON_NULL ? NULL : list;
+}
+
+static int64
+rows_in(const CsJson *list)
+{
+	return cs_json_type(list) == CS_JSON_ARRAY ? (int64) cs_json_length(list) : 1;
+}
+
+static const CsJson *
+row_at(const CsJson *list, int64 i)
+{
+	return cs_json_type(list) == CS_JSON_ARRAY ? cs_json_at(list, i) : list;
+}
+
+static bool
+walk_element(CsRowReader *reader, int depth, const CsJson *element)
+{
+	Level	   *level = &reader->levels[depth];
+	bool		is_row = depth == reader->depth;
+	const CsJson *list;
+	int64		n;
+
+	if (is_row || level->ntargets > 0)
+	{
+		visit_element(reader, level, element);
+		for (int i = 0; i < level->ntargets; i++)
+			read_target(reader, level, &level->targets[i]);
+	}
+	if (is_row)
+	{
+		if (reader->raw_attribute >= 0)
+			read_raw(reader, level, element);
+		reader->callback(reader->values, reader->nulls, reader->callback_arg);
+		reader->rows++;
+		return reader->rows != reader->max_rows;
+	}
+
+	list = list_below(reader->resource, depth, element);
+	if (list == NULL)
+		return true;
+	n = rows_in(list);
+	for (int64 i = 0; i < n; i++)
+		if (!walk_element(reader, depth + 1, row_at(list, i)))
+			return false;
+	return true;
+}
+
+/* The root of the answer; throws if it is not there, or the outermost list is not. */
+static const CsJson *
+find_root(const CsRowReader *reader, const CsJson *document)
+{
+	const CsResource *resource = reader->resource;
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+
+	if (cs_json_type(root) == CS_JSON_NULL)
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("malformed answer from server \"%s\": resource \"%s\": the answer is empty",
+						reader->server, resource->name)));
+	if (reader->depth > 0 && list_below(resource, 0, root) == NULL)
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("malformed answer from server \"%s\": resource \"%s\": "
+						"there is no list of rows", reader->server, resource->name),
+				 errdetail("It was looked for at \"%s\".", resource->lists[0])));
+	return root;
+}
+
+int64
+cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max_rows,
+			 CsRowCallback callback, void *arg)
+{
+	MemoryContext old;
+
+	if (max_rows == 0)
+		return 0;
+	MemoryContextReset(reader->document_cxt);
+	old = MemoryContextSwitchTo(reader->document_cxt);
+	if (reader->fetched_attribute >= 0)
+	{
+		reader->values[reader->fetched_attribute] = TimestampTzGetDatum(GetCurrentTimestamp());
+		reader->nulls[reader->fetched_attribute] = false;
+	}
+	reader->rows = 0;
+	reader->max_rows = max_rows;
+	reader->callback = callback;
+	reader->callback_arg = arg;
+	(void) walk_element(reader, 0, find_root(reader, document));
+	MemoryContextSwitchTo(old);
+	return reader->rows;
+}
+
+typedef struct Storing
+{
+	Tuplestorestate *store;
+	TupleDesc	tupdesc;
+} Storing;
+
+/* CsRowCallback */
+static void
+store_row(Datum *values, bool *nulls, void *arg)
+{
+	Storing    *storing = arg;
+
+	tuplestore_putvalues(storing->store, storing->tupdesc, values, nulls);
+}
+
+int64
+cs_rows_store(CsRowReader *reader, const CsJson *document, int64 max_rows,
+			  Tuplestorestate *store)
+{
+	Storing		storing = {store, reader->tupdesc};
+
+	return cs_rows_each(reader, document, max_rows, store_row, &storing);
+}
+
+static int64
+count_below(const CsResource *resource, int depth, const CsJson *element)
+{
+	const CsJson *list;
+	int64		count = 0;
+	int64		n;
+
+	if (depth == (int) lengthof(resource->lists) || resource->lists[depth] == NULL)
+		return 1;
+	list = list_below(resource, depth, element);
+	if (list == NULL)
+		return depth == 0 ? -1 : 0;
+	n = rows_in(list);
+	if (depth + 1 == (int) lengthof(resource->lists) || resource->lists[depth + 1] == NULL)
+		return n;
+	for (int64 i = 0; i < n; i++)
+		count += count_below(resource, depth + 1, row_at(list, i));
+	return count;
+}
+
+int64
+cs_rows_count(const CsResource *resource, const CsJson *document)
+{
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+
+	return cs_json_type(root) == CS_JSON_NULL ? -1 : count_below(resource, 0, root);
+}
