@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   = shmem budget limiter stats tokens
+SHARED   = shmem budget limiter stats tokens wake launch serve handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
@@ -27,7 +27,7 @@ WEBHOOKS =
 OPS      = version
 # [5] what runs them
 FDW      =
-WORKER   =
+WORKER   = launcher utility
 # [6] the module itself
 MODULE   =
 

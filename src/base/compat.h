@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -25,10 +26,24 @@
 #if PG_VERSION_NUM < 160000
 #define object_aclcheck(classid, objectid, roleid, mode) \
 	pg_foreign_server_aclcheck(objectid, roleid, mode)
+#define CS_OWNS_DATABASE(database, role) pg_database_ownercheck(database, role)
+#else
+#define CS_OWNS_DATABASE(database, role) \
+	object_ownercheck(DatabaseRelationId, database, role)
+#endif
+
+/* The number of this process among ProcGlobal->allProcs. */
+#if PG_VERSION_NUM >= 170000
+#define CS_MY_PROC_NUMBER MyProcNumber
+#else
+#define CS_MY_PROC_NUMBER (MyProc->pgprocno)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
 #endif
 
 #if PG_VERSION_NUM >= 170000
-#include "storage/waiteventset.h"
 #include "utils/resowner.h"
 #define CS_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(NULL, nevents)
 /* A named wait event, allocated when it is first waited for. */

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "src/shared/budget.h"
+#include "src/shared/serve.h"
 #include "src/shared/shmem.h"
 #include "src/shared/tokens.h"
 
@@ -53,6 +54,88 @@ struct CsSharedAccount
 	CsTokenState token;
 };
 
+/* Who serves a database; src/worker/README.md has the transitions. */
+typedef enum CsServing
+{
+	CS_SERVING_NONE,			/* there is no worker */
+	CS_SERVING_STARTING,		/* the launcher has registered one */
+	CS_SERVING_ATTACHED			/* one has the database */
+} CsServing;
+
+/* Protected by CS_LOCK_WORKERS, as all that follows. */
+typedef struct CsDatabase
+{
+	Oid			database;		/* InvalidOid: a free entry */
+	CsServing	serving;
+
+	/* Why a worker is wanted. */
+	bool		work;			/* a wake-up that no worker has taken */
+	bool		probe;			/* discovered, and to be looked at once */
+	int			announced;		/* handoff slots that wait to be taken */
+	TimestampTz due_at;			/* 0: none */
+
+	/* Why none may start (now). */
+	int			bars;			/* processes that want the database to themselves */
+	int			bar_proc;		/* the last of them waits for the worker's leaving; or -1 */
+	int64		not_before;		/* monotonic; after a failure */
+	int			failures_in_a_row;
+
+	/* The attached worker. */
+	pid_t		pid;
+	int			proc;
+	int64		since;			/* monotonic: started or attached */
+	TimestampTz started_at;
+	bool		leave;			/* it is asked to */
+	bool		probing;		/* it was started for 'probe' alone */
+
+	/* What it reports. */
+	int			in_flight;
+	int64		orders_sent;
+	int64		failures;
+	char		activity[sizeof(((CsWorkerInfo *) NULL)->activity)];
+} CsDatabase;
+
+typedef struct CsLauncher
+{
+	pid_t		pid;			/* 0: there is none */
+	int			proc;
+	TimestampTz started_at;
+
+	bool		no_slot;		/* the last start found no room for a process */
+	int			no_slot_in_a_row;
+	int64		not_before;		/* monotonic: try again */
+
+	bool		discovered;		/* all databases have been entered */
+	Oid			discovered_to;	/* so far */
+	bool		discovery_runs;
+	int			discovery_in_a_row; /* runs that found nothing */
+	int64		discovery_not_before;	/* monotonic */
+	bool		overflow;		/* a database found no entry: discover again when there is room */
+} CsLauncher;
+
+typedef struct CsWorkers
+{
+	CsLauncher	launcher;
+	int			next;			/* where the launcher goes on, so that all get their turn */
+	CsDatabase	databases[FLEXIBLE_ARRAY_MEMBER];	/* cupsource.max_databases of them */
+} CsWorkers;
+
+extern CsWorkers *cs_workers;	/* NULL: the library was not preloaded */
+
+extern void cs_workers_lock(void);	/* CS_LOCK_WORKERS, exclusively */
+extern void cs_workers_unlock(void);
+
+/* With the lock held. */
+extern CsDatabase *cs_database_find(Oid database);	/* NULL: no entry */
+extern CsDatabase *cs_database_enter(Oid database); /* NULL: no room */
+extern void cs_database_forget(CsDatabase *entry);
+extern void cs_database_failed(CsDatabase *entry);	/* its worker ended otherwise than by leaving */
+extern void cs_database_wake(CsDatabase *entry);	/* its worker, or the launcher */
+extern void cs_process_wake(int proc);	/* -1: nobody */
+
+/* What the worker of this database has taken and not answered is lost. */
+extern void cs_handoff_lose(Oid database);
+
 extern LWLock *cs_shared_lock(CsLock lock);
 
 /* Microseconds of the clock that all processes share and nobody sets. */
@@ -61,5 +144,9 @@ extern int64 cs_monotonic_us(void);
 /* The parts: how much they need, and finding or making it (the lock is held by shmem.c). */
 extern Size cs_stats_shmem_size(void);
 extern void cs_stats_shmem_attach(void);
+extern Size cs_wake_shmem_size(void);
+extern void cs_wake_shmem_attach(void);
+extern Size cs_handoff_shmem_size(void);
+extern void cs_handoff_shmem_attach(void);
 
 #endif							/* CS_SHARED_LAYOUT_H */

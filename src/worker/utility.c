@@ -1,0 +1,154 @@
+/*
+ * utility.c
+ *	  Commands that workers must know of.
+ *
+ * DROP DATABASE, ALTER DATABASE ... RENAME and SET TABLESPACE, and CREATE
+ * DATABASE with this one as its template, fail if anybody else is connected:
+ * the worker of that database is asked to leave before, and may come back
+ * after, unless the database is gone.
+ *
+ * COMMIT PREPARED makes the orders of the prepared transaction visible, but is
+ * not a commit that transaction callbacks would see: it is followed by a
+ * wake-up, needed or not.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+
+#include "src/base/compat.h"
+#include "src/shared/wake.h"
+#include "src/worker/utility.h"
+
+/*
+ * How long the worker has to finish what is on the wire.  After that the
+ * command goes on, and gives it five seconds more, as it gives everybody.
+ */
+#define LEAVE_MS 5000
+
+static ProcessUtility_hook_type prev_utility_hook = NULL;
+
+/* The value of an option that is a name, or NULL. */
+static char *
+option_name(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *option = lfirst_node(DefElem, lc);
+
+		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
+			return defGetString(option);
+	}
+	return NULL;
+}
+
+/* The database that the command wants for itself, or NULL. */
+static const char *
+wanted_database(Node *command)
+{
+	const char *name;
+
+	switch (nodeTag(command))
+	{
+		case T_DropdbStmt:
+			return castNode(DropdbStmt, command)->dbname;
+		case T_RenameStmt:
+			if (castNode(RenameStmt, command)->renameType != OBJECT_DATABASE)
+				return NULL;
+			return castNode(RenameStmt, command)->subname;
+		case T_AlterDatabaseStmt:
+			if (option_name(castNode(AlterDatabaseStmt, command)->options, "tablespace") == NULL)
+				return NULL;
+			return castNode(AlterDatabaseStmt, command)->dbname;
+		case T_CreatedbStmt:
+			name = option_name(castNode(CreatedbStmt, command)->options, "template");
+			return name != NULL ? name : "template1";
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Who may not do it is refused by the command itself, and is not to disturb
+ * the worker before.  A template may be copied by others than its owner.
+ */
+static Oid
+database_to_vacate(Node *command)
+{
+	const char *name = wanted_database(command);
+	Oid			database;
+
+	if (name == NULL)
+		return InvalidOid;
+	database = get_database_oid(name, true);
+	if (!OidIsValid(database) || database == MyDatabaseId)
+		return InvalidOid;
+	if (!IsA(command, CreatedbStmt) && !CS_OWNS_DATABASE(database, GetUserId()))
+		return InvalidOid;
+	if (IsA(command, CreatedbStmt) && !have_createdb_privilege())
+		return InvalidOid;
+	return database;
+}
+
+static void
+next_hook(PlannedStmt *statement, const char *query, bool read_only_tree,
+		  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+		  DestReceiver *destination, QueryCompletion *completion)
+{
+	if (prev_utility_hook)
+		prev_utility_hook(statement, query, read_only_tree, context, params, environment,
+						  destination, completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context, params, environment,
+								destination, completion);
+}
+
+static void
+utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+		ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+		DestReceiver *destination, QueryCompletion *completion)
+{
+	Node	   *command = statement->utilityStmt;
+	bool		drops = IsA(command, DropdbStmt);
+	bool		commits = IsA(command, TransactionStmt) &&
+		castNode(TransactionStmt, command)->kind == TRANS_STMT_COMMIT_PREPARED;
+	Oid			database = database_to_vacate(command);
+
+	if (OidIsValid(database))
+	{
+		volatile bool gone = false;
+
+		PG_TRY();
+		{
+			cs_database_vacate(database, LEAVE_MS);
+			next_hook(statement, query, read_only_tree, context, params, environment,
+					  destination, completion);
+			gone = drops;
+		}
+		PG_FINALLY();
+		{
+			cs_database_release(gone);
+		}
+		PG_END_TRY();
+		return;
+	}
+
+	/* The statement may have gone with its transaction after this. */
+	next_hook(statement, query, read_only_tree, context, params, environment, destination,
+			  completion);
+	if (commits)
+		cs_wake_known(MyDatabaseId);
+}
+
+void
+cs_utility_init(void)
+{
+	prev_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+}
