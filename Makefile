@@ -29,7 +29,7 @@ OPS      = version
 FDW      =
 WORKER   = launcher utility
 # [6] the module itself
-MODULE   =
+MODULE   = cupsource
 
 OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) \
 	$(API:%=src/api/%.o) $(CLIENT:%=src/client/%.o) $(CATALOG:%=src/catalog/%.o) \
