@@ -196,7 +196,7 @@ def post_catalog(app, _request, body):
                 if not hub.reprice_print(code, placement, method, amount(price)):
                     unknown.append("%s/%s/%s" % (code, placement, method))
     for sku, name in body.get("rename", {}).items():
-        if not cups.change(sku, name=name) and not rename_model(hub, sku, name):
+        if not cups.change(sku, name=name) and not hub.rename(sku, name):
             unknown.append(sku)
     for sku, fields in body.get("change", {}).items():
         members(fields, "stock_status", "lead_time_days", "min_order_qty")
@@ -218,15 +218,6 @@ def post_catalog(app, _request, body):
         raise Bad("unknown: %s" % ", ".join(unknown))
     return {"changed": changed, "products": cups.size - len(cups.removed),
             "models": hub.size - len(hub.removed_models)}
-
-
-def rename_model(hub, code, name):
-    """Rename a model by its code; False if there is none."""
-    for model in range(hub.size):
-        if hub.code(model)[0] == code:
-            hub.names[model] = name
-            return True
-    return False
 
 
 def post_clock(app, _request, body):

@@ -111,7 +111,8 @@ def get_models(store, request):
         found = [model for model in found if search in hub.describe(model)["name"].lower()
                  or search in hub.code(model)[0].lower()]
     start = (page - 1) * size
-    return ok({"models": [model_summary(hub, model) for model in found[start:start + size]],
+    return ok({"models": [hub.derived(model_summary, model)
+                          for model in found[start:start + size]],
                "pagination": {"page": page, "pageSize": size, "totalCount": len(found),
                               "hasMore": start + size < len(found)}})
 

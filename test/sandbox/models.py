@@ -6,7 +6,6 @@ documents' BC3001 with exactly the placements and prices that they show.
 """
 
 import hashlib
-import threading
 from decimal import Decimal
 
 from catalog import mix
@@ -64,7 +63,6 @@ class HubCatalog:
     """All models of CustomHub.  Safe to read from many threads."""
 
     def __init__(self, size=27, variations=None, seed=1):
-        self.lock = threading.RLock()
         self.size = size
         self.variations_each = variations
         self.seed = seed
@@ -74,6 +72,17 @@ class HubCatalog:
         self.names = {}                 # model -> name
         self.removed_models = set()
         self.removed_variations = set()
+        self.version = 0                # grows with every change; what was derived is then old
+        self._derived = {}              # (function, model) -> (version, value)
+
+    def derived(self, function, model):
+        """function(self, model), kept until the catalogue changes."""
+        version, value = self._derived.get((function, model), (None, None))
+        if version != self.version:
+            version = self.version
+            value = function(self, model)
+            self._derived[(function, model)] = (version, value)
+        return value
 
     # Models
 
@@ -242,6 +251,7 @@ class HubCatalog:
         if place is None:
             return False
         self.blank_costs[place] = blank_cost
+        self.version += 1
         return True
 
     def reprice_fraction(self, fraction):
@@ -252,6 +262,7 @@ class HubCatalog:
             model = number * self.size // count
             self.raises[model] = self.raises.get(model, Decimal(0)) + Decimal("0.10")
             changed.append(self.code(model)[0])
+        self.version += 1
         return changed
 
     def reprice_print(self, code, placement, method, price):
@@ -262,7 +273,17 @@ class HubCatalog:
                     if zone["code"] == placement and any(
                             offer["code"] == method for offer in zone["printMethods"]):
                         self.print_prices[(model, placement, method)] = price
+                        self.version += 1
                         return True
+        return False
+
+    def rename(self, code, name):
+        """Rename a model by its code; False if there is none."""
+        for model in range(self.size):
+            if self.code(model)[0] == code:
+                self.names[model] = name
+                self.version += 1
+                return True
         return False
 
     def set_removed(self, name, removed):
@@ -270,9 +291,11 @@ class HubCatalog:
         place = self._place(name)
         if place is not None:
             (self.removed_variations.add if removed else self.removed_variations.discard)(place)
+            self.version += 1           # after the change: what is derived meanwhile is old
             return True
         for model in range(self.size):
             if self.code(model)[0] == name:
                 (self.removed_models.add if removed else self.removed_models.discard)(model)
+                self.version += 1
                 return True
         return False

@@ -108,6 +108,24 @@ class State(SandboxTest):
         reply = self.hub("POST", "/orders", hub_order())
         self.assertEqual(reply.data["computedCost"]["itemsSubtotal"], Decimal("9.00"))
 
+    def test_the_list_of_models_shows_every_change_at_once(self):
+        def bella():
+            return self.hub("GET", "/models", query={"pageSize": 1}).data["models"][0]
+
+        before = bella()
+        for change, member, expected in (
+                ({"reprice": {"BC-3001-XS-BLACK": "1.00"}}, "fromBlankCost", Decimal("1.00")),
+                ({"reprice_print": {"BC3001": {"width2": {"DTF": "2.00"}}}}, "fromUnitPrice",
+                 Decimal("3.00")),
+                ({"remove": ["BC-3001-XS-BLACK"]}, "pricedVariationCount", 187),
+                ({"reprice_fraction": 0.04, "api": "customhub-v1"}, "fromBlankCost",
+                 Decimal("4.09"))):
+            self.control("POST", "/catalog", change)
+            self.assertEqual(bella()["pricing"][member], expected)
+        self.control("POST", "/reset", {"catalog": True})
+        self.tokens.clear()
+        self.assertEqual(bella(), before)
+
     def test_a_fraction_is_repriced(self):
         before = self.v1("GET", "/products", query={"per_page": 100}).data
         changed = self.control("POST", "/catalog", {"reprice_fraction": 0.05,
