@@ -105,7 +105,7 @@ extern CsForm *cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose p
 /* Designs alone, for adding to a placed order: jsonb array → ndesigns, designs. */
 extern CsDesign *cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns);
 
-/* The body that places the order: UTF-8, exact, 'extra' merged.  palloc'd in the current context. */
+/* The body that places the order: UTF-8, exact, 'extra' merged.  palloc'd. */
 extern char *cs_form_order_body(const CsApi *api, const CsForm *form, size_t *length);
 
 /* The body that asks for a quote; only if the API has quotes. */

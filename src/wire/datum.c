@@ -80,10 +80,13 @@ append_converted(StringInfo out, const char *utf8, size_t length)
 	Oid			conversion = InvalidOid;
 	size_t		done = 0;
 
+	while (done < length && (utf8[done] & 0x80) == 0)
+		done++;
+	appendBinaryStringInfo(out, utf8, (int) done);
 	if (GetDatabaseEncoding() != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
 	if (!OidIsValid(conversion))
-		return 0;
+		return done;
 	while (done < length)
 	{
 		size_t		piece = Min(length - done, CONVERSION_PIECE);
@@ -152,14 +155,8 @@ cs_server_from_utf8(const char *utf8, size_t length)
 	initStringInfo(&out);
 	while (done < length)
 	{
-		size_t		ascii = 0;
-
-		while (done + ascii < length && (utf8[done + ascii] & 0x80) == 0)
-			ascii++;
-		appendBinaryStringInfo(&out, utf8 + done, (int) ascii);
-		done += ascii;
 		done += append_converted(&out, utf8 + done, length - done);
-		if (done < length && (utf8[done] & 0x80) != 0)
+		if (done < length)
 		{
 			appendStringInfoChar(&out, '?');
 			done += pg_utf_mblen((const unsigned char *) utf8 + done);

@@ -146,6 +146,8 @@ cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem
 		tokener = json_tokener_new_ex(CS_JSON_MAX_DEPTH + 1);
 		if (tokener == NULL)
 			out_of_memory();
+
+		/* JSON_TOKENER_VALIDATE_UTF8 would verify once more, at a fifth of the whole time. */
 		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
 	}
 

@@ -42,7 +42,8 @@ extern const char *cs_json_scan(const char *text, size_t length, size_t *offset)
  * 'cxt': what is wrong and at which byte) if it is not sound JSON; a number
  * that json-c could only saturate is refused so.  Throws only on out of memory.
  */
-extern const CsJson *cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem);
+extern const CsJson *cs_json_parse(MemoryContext cxt, const char *text, size_t length,
+								   char **problem);
 
 extern CsJsonType cs_json_type(const CsJson *value);	/* NULL pointer: CS_JSON_NULL */
 extern const char *cs_json_type_name(CsJsonType type);	/* "string", "number", … */

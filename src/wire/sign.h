@@ -1,7 +1,8 @@
 /*
  * sign.h
  *	  HMAC-SHA256, SHA-256 and comparison in constant time, by the server's
- *	  own cryptographic library (common/hmac.h, common/cryptohash.h).
+ *	  own cryptographic library (common/hmac.h, common/cryptohash.h).  The
+ *	  digests need a resource owner: call them inside a transaction.
  */
 #ifndef CS_WIRE_SIGN_H
 #define CS_WIRE_SIGN_H

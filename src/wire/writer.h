@@ -19,8 +19,9 @@ typedef struct CsWriter
 } CsWriter;
 
 extern void cs_writer_init(CsWriter *writer);
-extern void cs_write_open(CsWriter *writer, const char *key, char bracket);	/* key NULL in arrays; '{' or '[' */
-extern void cs_write_close(CsWriter *writer, char bracket); /* '}' or ']' */
+/* The key is NULL in arrays; the bracket that opens, the bracket that closes. */
+extern void cs_write_open(CsWriter *writer, const char *key, char bracket);
+extern void cs_write_close(CsWriter *writer, char bracket);
 
 /* 'utf8' NULL: nothing is written, not even the key. */
 extern void cs_write_string(CsWriter *writer, const char *key, const char *utf8);
