@@ -44,7 +44,7 @@ REGRESS =
 ISOLATION =
 
 # C drivers that print TAP: test/unit/NAME.c.
-UNITS = budget
+UNITS = budget parse
 
 REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
 ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \
@@ -58,7 +58,7 @@ MODULE_big  = cupsource
 endif
 DATA_built  = cupsource--$(EXTVERSION).sql
 PGFILEDESC  = "cupsource - order at wholesale partners from SQL"
-EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/isolation/results test/isolation/output_iso
+EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/modules/*.o test/modules/*.d test/modules/*.so test/isolation/results test/isolation/output_iso
 
 PKG_CONFIG  ?= pkg-config
 PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP \
@@ -134,8 +134,19 @@ test/unit/build/%: test/unit/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -o $@ $< -L$(pkglibdir) -lpgcommon_shlib -lpgport_shlib $(SHLIB_LINK)
 
+# Functions for tests alone, from the same objects; see test/modules/wire_test.c.
+# Its own copies of them are called, whatever else the server has loaded.
+WIRE_TEST = test/modules/wire_test.o src/base/errors.o \
+	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o)
+test/modules/wire_test.so: $(WIRE_TEST)
+	$(CC) $(CFLAGS) -shared -Wl,-Bsymbolic -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
+
+.PHONY: install-tests
+install-tests: test/modules/wire_test.so
+	$(INSTALL_SHLIB) $< '$(DESTDIR)$(pkglibdir)/'
+
 print-%:
 	@echo $($*)
 
--include $(OBJS:.o=.d) $(UNITS:%=test/unit/build/%.d)
+-include $(OBJS:.o=.d) test/modules/wire_test.d $(UNITS:%=test/unit/build/%.d)
 endif

@@ -176,7 +176,7 @@ END
 # the build prints is seen if it fails; warnings are always seen.
 stage_build()
 {
-	if ! stage_run make -j2 PG_CONFIG="$stage_bin/pg_config" "$@" install \
+	if ! stage_run make -j2 PG_CONFIG="$stage_bin/pg_config" "$@" install install-tests \
 			2>&1 >"$STAGE/log/build" | tee -a "$STAGE/log/warnings" >&2 ||
 		[ "${PIPESTATUS[0]}" -ne 0 ]; then
 		cat "$STAGE/log/build" >&2
