@@ -14,8 +14,9 @@ from journal import Journal
 from store import Store
 from wire import Answer, Malformed
 
-# The module that serves each beginning of a path.  A module has authenticate(),
-# authorize(), rate_limited(), fail() and ROUTES of (method, path, handler).
+# The module that serves each beginning of a path.  A module has ROUTES of (method,
+# path, handler) and a GATE, a module with authenticate(), authorize(),
+# rate_limited() and fail().
 MODULES = (("/v1/", cupsource_v1), ("/v2/", cupsource_v2), ("/api/", customhub_v1))
 
 
@@ -40,7 +41,7 @@ class Application:
 
     def refuse(self, request, status):
         """A refusal in the form of the request's API."""
-        return self.module(request).fail(self.store, request, status)
+        return self.module(request).GATE.fail(self.store, request, status)
 
     @staticmethod
     def module(request):
@@ -116,21 +117,24 @@ class Application:
         """What the API does with the request."""
         store = self.store
         module = self.module(request)
+        gate = module.GATE
         if not request.path.startswith(tuple(beginning for beginning, _ in MODULES)):
-            return module.fail(store, request, 404)
+            return gate.fail(store, request, 404)
         try:
-            request.key = module.authenticate(store, request)
+            request.key = gate.authenticate(store, request)
             if request.key is not None:
                 wait = store.take_allowance(request.key)
                 if wait is not None:
-                    return module.rate_limited(store, request, wait)
-                module.authorize(store, request)
-            for method, path, handler in module.ROUTES:
+                    return gate.rate_limited(store, request, wait)
+            handler, arguments = None, ()
+            for method, path, candidate in module.ROUTES:
                 found = path.fullmatch(request.path)
                 if found is not None and method == request.method:
-                    if module is customhub_v1 and request.key is not None:
-                        module.check_scope(store, request, handler)
-                    return handler(store, request, *found.groups())
-            return module.fail(store, request, 404)
+                    handler, arguments = candidate, found.groups()
+            if request.key is not None:
+                gate.authorize(store, request, handler)
+            if handler is None:
+                return gate.fail(store, request, 404)
+            return handler(store, request, *arguments)
         except Refused as refused:
             return refused.answer

@@ -1,10 +1,14 @@
-"""What the two Cup Source APIs share: errors, answers about orders, tracking.
+"""What the two Cup Source APIs share: credentials, errors, answers about orders.
 
 The documents show neither an error's body nor the answer to a new order.  The
 sandbox answers in the most likely form; store.SHAPES lists the other forms that
 a test may switch to.
 """
 
+import re
+
+import jsonio
+import lifecycle
 from store import Order
 from wire import Answer
 
@@ -42,6 +46,53 @@ class Refused(Exception):
     def __init__(self, answer):
         super().__init__(answer.status)
         self.answer = answer
+
+
+def authenticate(store, request):
+    """The key of the Authorization header; Refused with 401."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    key = store.keys.get((request.api, secret.strip())) if scheme.lower() == "bearer" else None
+    if key is None:
+        raise Refused(error(store, request.api, 401))
+    return key
+
+
+def authorize(store, request, _handler):
+    """What the key must be allowed; Refused with 403."""
+    if request.key.forbidden:
+        raise Refused(error(store, request.api, 403))
+
+
+def rate_limited(store, request, seconds):
+    """The 429 answer."""
+    return error(store, request.api, 429, headers={"Retry-After": store.retry_after(seconds)})
+
+
+def fail(store, request, status, message=None):
+    """An answer that the router or a fault asks for."""
+    return error(store, request.api, status, message)
+
+
+def positive(store, request, name, default, most=None):
+    """A paging parameter: an integer from 1, clamped to most."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise Refused(error(store, request.api, 400, "%s must be a positive integer" % name,
+                            [{"field": name, "message": "must be a positive integer"}]))
+    return min(int(text), most) if most else int(text)
+
+
+def parse(store, request):
+    """The request's body as an object; Refused with 400."""
+    try:
+        body = jsonio.loads(request.body)
+    except ValueError:
+        raise Refused(error(store, request.api, 400, "the body is not valid JSON")) from None
+    if not isinstance(body, dict):
+        raise Refused(error(store, request.api, 400, "the body must be a JSON object"))
+    return body
 
 
 class Checks:
@@ -167,3 +218,24 @@ def tracking_fields(store, order):
              "estimated_delivery": parcel.get("estimatedDelivery", store.date(3)),
              "signature_required": parcel.get("signatureRequired", False)}
             for parcel in order.shipments]
+
+
+def find_order(store, request, order_id):
+    """The order if it is this key's; Refused with 404."""
+    order = store.orders.get(order_id)
+    if order is None or order.api != request.api or order.key != request.key.key:
+        raise Refused(error(store, request.api, 404, "no such order"))
+    return order
+
+
+def get_order(store, request, order_id):
+    """GET /orders/{id}, which no document mentions: 404 unless it is switched on."""
+    switch = store.settings["order_status"]
+    if switch is False:
+        return error(store, request.api, 404)
+    if switch == 405:
+        return error(store, request.api, 405)
+    with store.lock:
+        order = find_order(store, request, order_id)
+        lifecycle.tick(store, order)
+        return wrap(store, request.api, 200, {**order_fields(store, order), "items": order.items})

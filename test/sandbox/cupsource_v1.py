@@ -6,52 +6,17 @@ Nothing makes POST /orders idempotent: each one that is processed is an order.
 import re
 from decimal import Decimal
 
-import jsonio
+import cupsource_common
 import lifecycle
-from cupsource_common import (Checks, Refused, error, is_count, new_order, order_fields,
-                              tracking_fields, wrap)
+from cupsource_common import (Checks, error, find_order, get_order, is_count, new_order,
+                              order_fields, parse, positive, tracking_fields, wrap)
 from jsonio import cents
 from wire import Answer
 
 API = "cupsource-v1"
+GATE = cupsource_common
 PER_PAGE = 20
 PER_PAGE_MAX = 100
-
-
-def authenticate(store, request):
-    """The key of the Authorization header; Refused with 401 or 403."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    key = store.keys.get((request.api, secret.strip())) if scheme.lower() == "bearer" else None
-    if key is None:
-        raise Refused(error(store, request.api, 401))
-    return key
-
-
-def authorize(store, request):
-    """What the key must be allowed; Refused with 403."""
-    if request.key.forbidden:
-        raise Refused(error(store, request.api, 403))
-
-
-def rate_limited(store, request, seconds):
-    """The 429 answer."""
-    return error(store, request.api, 429, headers={"Retry-After": store.retry_after(seconds)})
-
-
-def fail(store, request, status, message=None):
-    """An answer that the router or a fault asks for."""
-    return error(store, request.api, status, message)
-
-
-def positive(store, request, name, default, most=None):
-    """A paging parameter: an integer from 1, clamped to most."""
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise Refused(error(store, request.api, 400, "%s must be a positive integer" % name,
-                            [{"field": name, "message": "must be a positive integer"}]))
-    return min(int(text), most) if most else int(text)
 
 
 def squeeze(text):
@@ -98,17 +63,6 @@ def get_products(store, request):
                         "meta": {"page": page, "per_page": per_page, "total": len(indexes)}})
 
 
-def parse(store, request):
-    """The request's body as an object; Refused with 400."""
-    try:
-        body = jsonio.loads(request.body)
-    except ValueError:
-        raise Refused(error(store, request.api, 400, "the body is not valid JSON")) from None
-    if not isinstance(body, dict):
-        raise Refused(error(store, request.api, 400, "the body must be a JSON object"))
-    return body
-
-
 def post_order(store, request):
     """POST /orders"""
     if not request.key.billing_verified:
@@ -148,14 +102,6 @@ def post_order(store, request):
         return wrap(store, API, 201, {**order_fields(store, order), "items": items})
 
 
-def find_order(store, request, order_id):
-    """The order if it is this key's; Refused with 404."""
-    order = store.orders.get(order_id)
-    if order is None or order.api != request.api or order.key != request.key.key:
-        raise Refused(error(store, request.api, 404, "no such order"))
-    return order
-
-
 def get_tracking(store, request, order_id):
     """GET /orders/{id}/tracking"""
     with store.lock:
@@ -165,19 +111,6 @@ def get_tracking(store, request, order_id):
         if store.settings["shape"]["tracking"] == "object":
             parcels = parcels[-1]
         return wrap(store, request.api, 200, parcels)
-
-
-def get_order(store, request, order_id):
-    """GET /orders/{id}, which no document mentions: 404 unless it is switched on."""
-    switch = store.settings["order_status"]
-    if switch is False:
-        return error(store, request.api, 404)
-    if switch == 405:
-        return error(store, request.api, 405)
-    with store.lock:
-        order = find_order(store, request, order_id)
-        lifecycle.tick(store, order)
-        return wrap(store, request.api, 200, {**order_fields(store, order), "items": order.items})
 
 
 ROUTES = (

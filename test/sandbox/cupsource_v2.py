@@ -12,15 +12,16 @@ import re
 from datetime import datetime
 from decimal import Decimal
 
+import cupsource_common
 import lifecycle
 import webhooks
-from cupsource_common import Checks, Refused, error, is_count, new_order, order_fields, wrap
-from cupsource_v1 import (authenticate, authorize, fail, get_order, parse, positive,  # noqa: F401
-                          rate_limited)
+from cupsource_common import (Checks, Refused, error, get_order, is_count, new_order,
+                              order_fields, parse, positive, wrap)
 from jsonio import cents
 from wire import Answer
 
 API = "cupsource-v2"
+GATE = cupsource_common
 LIMIT = 20
 LIMIT_MAX = 100
 # Makes a cursor's base64 end in "++//vg==", which does not survive a query

@@ -15,7 +15,6 @@ from customhub_rules import (MAX_DESIGNS, Checker, Invalid, check_designs, check
                              check_order, check_quote, compute_cost)
 from store import IDEMPOTENCY_TTL, Order
 from wire import Answer
-from wire import Answer
 
 STATUSES = ("ApprovalPending", "Approved", "Rejected", "Cancelled", "InProduction", "Shipped")
 # What the document's list shows as status, beside productionStatus, once a parcel left.

@@ -6,59 +6,13 @@ Orders are in customhub_orders.py, their rules in customhub_rules.py.
 import re
 from datetime import datetime, timezone
 
+import customhub_answers
 import customhub_orders as orders
-from customhub_answers import Refused, error, ok, paging, parse
+from customhub_answers import API, AUTH_PATH, error, ok, paging, parse
 from models import MODEL_TAG, make_id
 from wire import Answer
 
-API = "customhub-v1"
-AUTH_PATH = "/api/PartnerAuthentication/auth"
-STATUS_CODES = {400: "VALIDATION_ERROR", 401: "UNAUTHORIZED", 402: "INSUFFICIENT_BALANCE",
-                403: "FORBIDDEN", 404: "NOT_FOUND", 409: "ORDER_CREATE_IN_PROGRESS",
-                429: "RATE_LIMITED", 500: "INTERNAL_ERROR", 503: "SERVICE_UNAVAILABLE"}
-MESSAGES = {401: "missing or invalid JWT", 403: "JWT is missing the required scope",
-            404: "resource not found", 429: "rate limit exceeded",
-            500: "internal server error", 503: "service unavailable"}
-SCOPES = {"get_models": "products_r", "get_model": "products_r", "post_quote": "orders_r",
-          "get_order": "orders_r", "get_orders": "orders_r", "get_balance": "orders_r",
-          "post_order": "orders_w", "delete_order": "orders_w", "post_designs": "orders_w"}
-
-
-def fail(store, request, status, message=None):
-    """An answer that the router or a fault asks for."""
-    return error(STATUS_CODES.get(status, "ERROR"),
-                 message or MESSAGES.get(status, "request failed"), status=status)
-
-
-def authenticate(store, request):
-    """The key behind the JWT; Refused with 401.  The identity host needs none."""
-    if request.path == AUTH_PATH:
-        return None
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    key = store.token_key(token.strip()) if scheme.lower() == "bearer" else None
-    if key is None:
-        raise Refused(fail(store, request, 401))
-    return key
-
-
-def authorize(store, request):
-    """Scopes are checked by route, in check_scope()."""
-
-
-def check_scope(store, request, handler):
-    """What the token must be allowed for this handler; Refused with 403."""
-    scope = SCOPES.get(handler.__name__)
-    if scope is not None and scope not in request.key.scopes:
-        raise Refused(error("FORBIDDEN", "JWT valid but missing required scope " + scope))
-
-
-def rate_limited(store, request, seconds):
-    """The 429 answer."""
-    answer = fail(store, request, 429)
-    answer.headers["Retry-After"] = store.retry_after(seconds)
-    return answer
-
-
+GATE = customhub_answers
 def post_auth(store, request):
     """POST /api/PartnerAuthentication/auth"""
     body = parse(request)

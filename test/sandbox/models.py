@@ -157,7 +157,9 @@ class HubCatalog:
         it.sku = "%s-%s-%s" % (self.code(model)[1], size, part)
         it.active = not (last and model % 5 == 2)
         it.size, it.color, it.hex = size, color, code
-        base = Decimal("3.99") if model == 0 else Decimal(250 + mix(self.seed, model) % 1500).scaleb(-2)
+        base = Decimal("3.99")
+        if model != 0:
+            base = Decimal(250 + mix(self.seed, model) % 1500).scaleb(-2)
         it.blank_cost = (base + Decimal(upcharge) + Decimal(place % 3 * 10).scaleb(-2)
                          + self.raises.get(model, Decimal(0)))
         it.blank_cost = self.blank_costs.get((model, number), it.blank_cost)

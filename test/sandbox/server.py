@@ -72,7 +72,8 @@ def parser():
                          for name, values in SHAPES.items()),
         actions="\n".join(describe_action(name, width) for name in faults.ACTIONS))
     made = argparse.ArgumentParser(
-        prog="server.py", usage="server.py [option ...]", description=__doc__.splitlines()[0], epilog=epilog,
+        prog="server.py", usage="server.py [option ...]",
+        description=__doc__.splitlines()[0], epilog=epilog,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=30, width=WIDTH))
     add = made.add_argument_group("where it listens").add_argument
@@ -80,7 +81,8 @@ def parser():
     add("--port", type=port_number, default=0, metavar="N", help="http port (default: a free one)")
     add("--tls", metavar="DIR",
         help="also https; certificates are made in DIR if absent: ca.pem, server.pem, ...")
-    add("--tls-port", type=port_number, default=0, metavar="N", help="https port (default: a free one)")
+    add("--tls-port", type=port_number, default=0, metavar="N",
+        help="https port (default: a free one)")
     for name, what in (("wrong", "a certificate for another host"),
                        ("expired", "an expired certificate"),
                        ("untrusted", "a certificate of an unknown authority")):

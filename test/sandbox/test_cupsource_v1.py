@@ -3,7 +3,7 @@
 import unittest
 from decimal import Decimal
 
-from harness import CUP_ADDRESS, SandboxTest, v1_order
+from harness import CUP_ADDRESS, V1_KEY, SandboxTest, v1_order
 
 
 class Products(SandboxTest):
@@ -81,7 +81,7 @@ class Credentials(SandboxTest):
     def test_no_key_or_a_wrong_one_is_401(self):
         self.assertEqual(self.send("GET", "/v1/products").status, 401)
         self.assertEqual(self.v1("GET", "/products", key="cs_live_wrong").status, 401)
-        basic = self.send("GET", "/v1/products", headers={"Authorization": "Basic " + "cs_live_v1_demo"})
+        basic = self.send("GET", "/v1/products", headers={"Authorization": "Basic " + V1_KEY})
         self.assertEqual(basic.status, 401)
         self.assertEqual(basic.json, {"success": False, "error": {
             "code": "unauthorized", "message": "invalid API key", "details": []}})

@@ -16,7 +16,8 @@ class Products(SandboxTest):
         self.assertEqual(list(reply.json), ["data", "pagination"])
         self.assertEqual(reply.data[0], {
             "id": "prod_8x92k4m", "name": "Double-Wall 12oz Coffee Cup", "sku": "CS-CF-12DW",
-            "material": "Kraft Paper + PLA Lining", "certifications": ["FSC-MIX", "BPI_Compostable"],
+            "material": "Kraft Paper + PLA Lining",
+            "certifications": ["FSC-MIX", "BPI_Compostable"],
             "pricing": {"unit_price": Decimal("0.14"), "currency": "USD", "min_order_qty": 1000},
             "stock_status": "available", "lead_time_days": 3})
         self.assertIn(b'"unit_price":0.14,', reply.body)

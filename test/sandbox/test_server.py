@@ -210,8 +210,8 @@ class Http(SandboxTest):
                              (b"POST /v1/orders HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
                              (b"POST /v1/orders HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n",
                               413),
-                             (b"POST /v1/orders HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
-                              400)):
+                             (b"POST /v1/orders HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              b"x\r\n", 400)):
             with self.subTest(data[:40]):
                 with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
                     sock.sendall(data)
