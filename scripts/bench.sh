@@ -1,0 +1,74 @@
+#!/bin/bash
+#
+# bench.sh: the measurements, as ratios in one run.
+#
+#   PRODUCTS=100000 ROUNDS=5
+#
+# The partner is nginx with generated pages, over http and https; the yardstick
+# is the least program that does the same (test/bench/limits.c).  What is
+# measured, and how the table is printed, is test/bench/bench.py's.
+
+. "$(dirname "$0")/stage.sh"
+
+products=${PRODUCTS:-100000}
+rounds=${ROUNDS:-5}
+
+"$stage_top"/scripts/packages.sh bench || exit 1
+
+trap 'stage_close' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+stage_make || exit 1
+directory=$STAGE/bench
+stage_user mkdir -p "$directory"
+
+stage_run gcc -O2 -Wall -o "$directory/limits" test/bench/limits.c \
+	$(pkg-config --cflags --libs libcurl json-c) || exit 1
+stage_run python3 test/bench/pages.py "$directory/pages" "$products" || exit 1
+
+# The sandbox makes the certificates; it has nothing else to do here.
+stage_run python3 test/sandbox/server.py --parent --tls "$directory/tls" </dev/null >/dev/null || exit 1
+
+# The system's bundle with one authority more: what a verified connection costs.
+stage_run sh -c 'cat /etc/ssl/certs/ca-certificates.crt "$1/ca.pem" >"$1/bundle.pem"' sh \
+	"$directory/tls" || exit 1
+
+# Two free ports.
+read -r port tls_port < <(stage_run python3 -c '
+import socket
+a, b = socket.socket(), socket.socket()
+a.bind(("127.0.0.1", 0)), b.bind(("127.0.0.1", 0))
+print(a.getsockname()[1], b.getsockname()[1])')
+sed -e "s,@DIR@,$directory,g" -e "s,@TLS@,$directory/tls,g" -e "s,@PORT@,$port,g" \
+	-e "s,@TLS_PORT@,$tls_port,g" "$STAGE/src/test/bench/nginx.conf" |
+	stage_user tee "$directory/nginx.conf" >/dev/null
+# On the core of those who ask, so that no wake-up of another core is measured.
+stage_run taskset -c 0 /usr/sbin/nginx -e "$directory/nginx.error" -p "$directory" -c "$directory/nginx.conf" &
+nginx_ready=
+for try in {1..1000}; do
+	if stage_run "$directory/limits" get "http://127.0.0.1:$port/small/v2/products" 1 >/dev/null 2>&1; then
+		nginx_ready=yes
+		break
+	fi
+	kill -0 $! 2>/dev/null || break
+done
+[ -n "$nginx_ready" ] || { cat "$directory/nginx.error" >&2; stage_die "nginx did not start"; }
+
+# As a user would run it: durable, nothing tuned but the memory.
+stage_run initdb -D "$directory/data" -A trust -E UTF8 --no-locale >"$STAGE/log/initdb" || exit 1
+stage_run tee -a "$directory/data/postgresql.conf" >/dev/null <<END
+shared_preload_libraries = 'cupsource'
+listen_addresses = ''
+unix_socket_directories = '$STAGE/tmp'
+shared_buffers = '256MB'
+max_wal_size = '4GB'
+checkpoint_timeout = '1h'
+autovacuum = off
+END
+stage_run pg_ctl -D "$directory/data" -l "$STAGE/log/server" -s -w start ||
+	{ cat "$STAGE/log/server" >&2; exit 1; }
+
+stage_run /usr/bin/python3 test/bench/bench.py --limits "$directory/limits" --http "http://127.0.0.1:$port" \
+	--https "https://localhost:$tls_port" --bundle "$directory/tls/bundle.pem" \
+	--products "$products" --rounds "$rounds"

@@ -1,0 +1,194 @@
+"""The measurements of make bench: each against the least that must be done.
+
+Every number is the median of the rounds; what is compared is measured in turn,
+round by round, so that a slow minute of the machine hits both.  The exit status
+says whether each ratio is within its bound.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+
+GETS = 2000
+
+
+class Bench:
+    """One run: where things are, and the table that grows."""
+
+    def __init__(self, options):
+        self.options = options
+        self.rows = []
+
+    def limits(self, *arguments):
+        """The yardstick's number, pinned to one core as the server is."""
+        done = subprocess.run(("taskset", "-c", "0", self.options.limits) + arguments,
+                              capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    @staticmethod
+    def sql(text):
+        """Run statements in one session; the last line of what they print."""
+        done = subprocess.run(("psql", "-XqAt", "-v", "ON_ERROR_STOP=1"), input=text,
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit("%s\n%s" % (text, done.stderr))
+        lines = done.stdout.strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def timed(self, statement, before=""):
+        """Seconds that one statement takes on the server's clock."""
+        return float(self.sql("""%s
+            SELECT clock_timestamp() AS start \\gset
+            %s
+            SELECT extract(epoch FROM clock_timestamp() - :'start'::timestamptz);
+            """ % (before, statement)))
+
+    def row(self, what, ours, least, unit, allowed):
+        """A line of the table.  'allowed' is (text, bound on ours, given least)."""
+        text, bound = allowed
+        self.rows.append((what, ours, least, unit, ours / least, text, ours <= bound))
+
+    def table(self):
+        """Print it."""
+        print("%-44s %12s %12s %8s  %-22s" % ("", "cupsource", "least", "ratio", "bound"))
+        for what, ours, least, unit, ratio, text, good in self.rows:
+            print("%-44s %9.2f %-2s %9.2f %-2s %7.2fx  %-22s %s" % (
+                what, ours, unit, least, unit, ratio, text, "" if good else "MISSED"))
+        return all(row[-1] for row in self.rows)
+
+
+def median_of(rounds, *measures):
+    """Medians of several measures taken in turn."""
+    taken = [[measure() for measure in measures] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*taken)]
+
+
+def prepare(bench):
+    """Extension and accounts: the whole catalogue, and one of a single product."""
+    options = bench.options
+    bench.sql("CREATE EXTENSION cupsource;")
+    for name, base, extra in (
+            ("big", options.http + "/v2", ""),
+            ("small", options.http + "/small/v2", ""),
+            ("small_tls", options.https + "/small/v2", ", ca_file '%s'" % options.bundle)):
+        bench.sql("""
+            CREATE SERVER {0} FOREIGN DATA WRAPPER cupsource
+              OPTIONS (api 'cupsource-v2', base_url '{1}', rate_limit '0'{2});
+            CREATE USER MAPPING FOR PUBLIC SERVER {0} OPTIONS (api_key 'bench');
+            """.format(name, base, extra))
+
+
+def live_calls(bench):
+    """A small live call on a warm session against the same GET by libcurl."""
+    options = bench.options
+    for what, server, url, ca_bundle in (
+            ("live call, http", "small", options.http, ()),
+            ("live call, https, system's CA bundle", "small_tls", options.https, (options.bundle,))):
+        def ours(server=server):
+            # The session is one process: pin it, as the yardstick is.
+            return 1e6 * float(bench.sql("""
+                SELECT pg_backend_pid() AS pid \\gset
+                \\setenv PID :pid
+                \\! taskset -cp 0 $PID >/dev/null
+                CREATE TEMP TABLE took (us double precision);
+                DO $$
+                DECLARE
+                  start timestamptz;
+                  n bigint;
+                BEGIN
+                  FOR i IN 1..%d LOOP
+                    start := clock_timestamp();
+                    SELECT count(*) INTO n FROM cs_products(server => '%s');
+                    INSERT INTO took SELECT extract(epoch FROM clock_timestamp() - start);
+                    IF n <> 1 THEN RAISE 'one product expected, not %%', n; END IF;
+                  END LOOP;
+                END $$;
+                SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FROM took;
+                """ % (GETS, server)))
+
+        def least(url=url, ca_bundle=ca_bundle):
+            return bench.limits("get", url + "/small/v2/products", str(GETS), *ca_bundle)
+
+        mine, yardstick = median_of(options.rounds, ours, least)
+        bench.row(what, mine, yardstick, "us", ("least + 40 us", yardstick + 40))
+
+
+# The store alone: the page's rows lie in a table already; a page is a statement.
+STORE = """
+    CREATE TABLE bench_source AS SELECT row_number() OVER (ORDER BY product_id) / 100 AS page, p.*
+      FROM cs_internal.products AS p WHERE server = 'big';
+    CREATE INDEX ON bench_source (page);
+    CREATE TABLE bench_store (LIKE cs_internal.products INCLUDING ALL);
+    VACUUM ANALYZE bench_source;
+    """
+STORE_COLD = """
+    TRUNCATE bench_store;
+    """
+STORE_PAGES = """
+    DO $$
+    BEGIN
+      FOR n IN (SELECT min(page) FROM bench_source)..(SELECT max(page) FROM bench_source) LOOP
+        %s
+      END LOOP;
+    END $$;
+    """
+
+
+def refresh(bench):
+    """The whole catalogue, cold and unchanged, against fetch + parse + store."""
+    options = bench.options
+    url = options.http + "/v2/products"
+    columns = bench.sql("""
+        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+         WHERE attrelid = 'cs_internal.products'::regclass AND attnum > 0 AND NOT attisdropped;""")
+    insert = STORE_PAGES % ("INSERT INTO bench_store (%s) SELECT %s FROM bench_source WHERE page = n;"
+                            % (columns, columns))
+    compare = STORE_PAGES % """
+        PERFORM 1 FROM bench_source AS s
+           LEFT JOIN bench_store AS t ON t.server = s.server AND t.product_id = s.product_id
+          WHERE s.page = n AND t.fingerprint IS DISTINCT FROM s.fingerprint;
+        """
+    call = "CALL cs_refresh_catalog('big', true);"
+    quiet = "SET client_min_messages = warning;"
+    empty = quiet + """
+        DELETE FROM cs_internal.products; DELETE FROM cs_internal.price_history;
+        DELETE FROM cs_internal.catalog_runs; VACUUM FULL cs_internal.products;
+        VACUUM FULL cs_internal.price_history; CHECKPOINT;"""
+    bench.timed(call, empty)
+    bench.sql(STORE)
+
+    def least(store, before):
+        return lambda: (bench.limits("fetch", url) + bench.limits("parse", url)
+                        + bench.timed(store, before))
+
+    ours, yardstick = median_of(options.rounds, lambda: bench.timed(call, empty),
+                                least(insert, STORE_COLD + "CHECKPOINT;"))
+    name = "refresh of %d products, " % options.products
+    bench.row(name + "cold", ours, yardstick, "s", ("1.25 x least", 1.25 * yardstick))
+    bench.sql("VACUUM ANALYZE cs_internal.products; VACUUM ANALYZE bench_store;")
+    ours, yardstick = median_of(options.rounds, lambda: bench.timed(call, quiet), least(compare, ""))
+    bench.row(name + "unchanged", ours, yardstick, "s", ("1.25 x least", 1.25 * yardstick))
+
+
+def main():
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--limits", required=True)
+    parser.add_argument("--http", required=True)
+    parser.add_argument("--https", required=True)
+    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--products", type=int, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    bench = Bench(parser.parse_args())
+    print("cupsource against the least that must be done; medians of %d rounds, %d processors"
+          % (bench.options.rounds, os.cpu_count()))
+    prepare(bench)
+    live_calls(bench)
+    refresh(bench)
+    sys.exit(0 if bench.table() else 1)
+
+
+if __name__ == "__main__":
+    main()

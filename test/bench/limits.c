@@ -1,0 +1,173 @@
+/*
+ * limits.c
+ *	  What the least program can do with libcurl and json-c: the yardstick.
+ *
+ *	  limits get URL N [CA]   median microseconds of N GETs on one connection
+ *	  limits fetch URL        seconds to follow the cursors from URL to the end
+ *	  limits parse URL        seconds to parse, with json-c, what fetch fetched
+ *
+ * Prints one number.
+ */
+#include <curl/curl.h>
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct Buffer
+{
+	char	   *data;
+	size_t		used;
+	size_t		size;
+} Buffer;
+
+static double
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static size_t
+take(char *data, size_t size, size_t n, void *arg)
+{
+	Buffer	   *buffer = arg;
+
+	n *= size;
+	if (buffer->used + n + 1 > buffer->size)
+	{
+		buffer->size = (buffer->used + n + 1) * 2;
+		buffer->data = realloc(buffer->data, buffer->size);
+		if (buffer->data == NULL)
+			return 0;
+	}
+	memcpy(buffer->data + buffer->used, data, n);
+	buffer->used += n;
+	buffer->data[buffer->used] = '\0';
+	return n;
+}
+
+static void
+get(CURL *curl, const char *url)
+{
+	CURLcode	rc;
+	long		status = 0;
+
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	rc = curl_easy_perform(curl);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	if (rc != CURLE_OK || status != 200)
+	{
+		fprintf(stderr, "limits: %s: %s, status %ld\n", url, curl_easy_strerror(rc), status);
+		exit(1);
+	}
+}
+
+static int
+ascending(const void *a, const void *b)
+{
+	double		x = *(const double *) a;
+	double		y = *(const double *) b;
+
+	return (x > y) - (x < y);
+}
+
+static void
+measure_get(CURL *curl, Buffer *buffer, const char *url, int n)
+{
+	double	   *took = calloc(n, sizeof(double));
+	int			i;
+
+	get(curl, url);
+	for (i = 0; i < n; i++)
+	{
+		double		start = now_us();
+
+		buffer->used = 0;
+		get(curl, url);
+		took[i] = now_us() - start;
+	}
+	qsort(took, n, sizeof(double), ascending);
+	printf("%.2f\n", took[n / 2]);
+	free(took);
+}
+
+/*
+ * Follow the cursors; each page is kept behind the one before, with its NUL.
+ * The cursor is found by its key, not by parsing: that is not counted here.
+ */
+static void
+measure_fetch(CURL *curl, Buffer *all, const char *url, bool parse)
+{
+	double		start = now_us();
+	char		next[1024];
+	size_t		page = 0;
+
+	snprintf(next, sizeof(next), "%s", url);
+	for (;;)
+	{
+		const char *cursor;
+
+		get(curl, next);
+		cursor = strstr(all->data + page, "\"next_cursor\":\"");
+		if (cursor == NULL)
+			break;
+		cursor += strlen("\"next_cursor\":\"");
+		snprintf(next, sizeof(next), "%s?cursor=%.*s", url, (int) strcspn(cursor, "\""), cursor);
+		all->used++;
+		page = all->used;
+	}
+	if (parse)
+	{
+		const char *end = all->data + all->used;
+		const char *p;
+
+		start = now_us();
+		for (p = all->data; p < end; p += strlen(p) + 1)
+		{
+			struct json_tokener *tokener = json_tokener_new_ex(16);
+			struct json_object *object = json_tokener_parse_ex(tokener, p, (int) strlen(p));
+
+			if (object == NULL)
+				exit(1);
+			json_object_put(object);
+			json_tokener_free(tokener);
+		}
+	}
+	printf("%.4f\n", (now_us() - start) / 1e6);
+}
+
+int
+main(int argc, char **argv)
+{
+	Buffer		buffer = {0};
+	CURL	   *curl;
+
+	if (argc < 3)
+		return 2;
+	curl_global_init(CURL_GLOBAL_ALL);
+	curl = curl_easy_init();
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &buffer);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	if (strcmp(argv[1], "get") == 0 && argc >= 4)
+	{
+		if (argc > 4)
+		{
+			curl_easy_setopt(curl, CURLOPT_CAINFO, argv[4]);
+			curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+		}
+		measure_get(curl, &buffer, argv[2], atoi(argv[3]));
+	}
+	else if (strcmp(argv[1], "fetch") == 0 || strcmp(argv[1], "parse") == 0)
+		measure_fetch(curl, &buffer, argv[2], argv[1][0] == 'p');
+	else
+		return 2;
+	curl_easy_cleanup(curl);
+	free(buffer.data);
+	return 0;
+}
