@@ -226,7 +226,7 @@ throw_no_worker(Unserved unserved)
 	{
 		case UNSERVED_NO_LAUNCHER:
 			reason = "the cupsource launcher is not running";
-			hint = "It starts with the server and is restarted within a second; its last message is in the server log.";
+			hint = "It starts with the server if \"max_worker_processes\" has room for it; the server log has its last message.";
 			break;
 		case UNSERVED_NO_ROOM:
 			reason = "too many databases use cupsource";
