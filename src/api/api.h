@@ -187,7 +187,8 @@ extern const CsJson *cs_json_find(const CsJson *from, const char *paths);
  * from the envelope and the document's table.  'document' NULL: not JSON.
  * Strings are palloc'd in the current context.
  */
-extern void cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *failure);
+extern void cs_api_failure(const CsApi *api, int status, const CsJson *document,
+						   CsFailure *failure);
 
 /* Local state for a remote status; NULL if the document does not know it. */
 extern const char *cs_api_order_state(const CsApi *api, const char *remote_status);

@@ -163,6 +163,8 @@ list_options(Oid catalog, const char *name)
 	return list.data;
 }
 
+static void refuse_unknown(Oid catalog, const char *name) pg_attribute_noreturn();
+
 static void
 refuse_unknown(Oid catalog, const char *name)
 {

@@ -38,7 +38,8 @@ extern bool cs_worker_try_leave(void);
 extern bool cs_worker_absent(void);
 
 /* What cs_stat_workers shows; 'activity' is a constant, never data. */
-extern void cs_worker_report(int in_flight, int64 orders_sent, int64 failures, const char *activity);
+extern void cs_worker_report(int in_flight, int64 orders_sent, int64 failures,
+							 const char *activity);
 
 typedef struct CsWorkerInfo
 {

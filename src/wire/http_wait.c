@@ -349,10 +349,15 @@ drive(const WaitEvent *events, int nevents, bool all)
 	{
 		sigprocmask(SIG_BLOCK, &all_signals, &saved_signals);
 		for (int i = 0; i < nevents; i++)
-			(void) curl_multi_socket_action(multi, events[i].fd,
-											(events[i].events & WL_SOCKET_READABLE ? CURL_CSELECT_IN : 0) |
-											(events[i].events & WL_SOCKET_WRITEABLE ? CURL_CSELECT_OUT : 0),
-											&running);
+		{
+			int			ready = 0;
+
+			if (events[i].events & WL_SOCKET_READABLE)
+				ready |= CURL_CSELECT_IN;
+			if (events[i].events & WL_SOCKET_WRITEABLE)
+				ready |= CURL_CSELECT_OUT;
+			(void) curl_multi_socket_action(multi, events[i].fd, ready, &running);
+		}
 
 		/*
 		 * With no event given, libcurl looks for itself.  Its callbacks may
