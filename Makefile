@@ -40,7 +40,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
-REGRESS =
+REGRESS = options
 ISOLATION =
 
 # C drivers that print TAP: test/unit/NAME.c.

@@ -17,6 +17,7 @@
 #include <limits.h>
 
 #include "access/reloptions.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
@@ -95,6 +96,7 @@ static const struct
 	{ForeignServerRelationId, "servers"},
 	{UserMappingRelationId, "user mappings"},
 	{ForeignTableRelationId, "foreign tables"},
+	{AttributeRelationId, "columns of foreign tables"},
 	{ForeignDataWrapperRelationId, "foreign-data wrappers"},
 	{0}
 };
@@ -223,10 +225,17 @@ parse_seconds(const char *text, int *result)
 	int64		seconds;
 	struct pg_itm_in interval = {0};
 
-	if (strlen(text) >= sizeof(work) / 2 ||
-		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS, &nfields) != 0 ||
-		DecodeInterval(fields, types, nfields, INTERVAL_FULL_RANGE, &type, &interval) != 0 ||
-		type != DTK_DELTA)
+	if (strlen(text) >= sizeof(work) / 2)
+		return false;
+	if (ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS, &nfields) != 0 ||
+		DecodeInterval(fields, types, nfields, INTERVAL_FULL_RANGE, &type, &interval) != 0)
+	{
+		/* As interval_in does: "PT5M". */
+		memset(&interval, 0, sizeof(interval));
+		if (DecodeISO8601Interval(strcpy(work, text), &type, &interval) != 0)
+			return false;
+	}
+	if (type != DTK_DELTA)
 		return false;
 	if (interval.tm_mon != 0 || interval.tm_year != 0 || interval.tm_usec % USECS_PER_SEC != 0)
 		return false;
