@@ -37,7 +37,8 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
 
 # The install script is these, one after the other.
-SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql
+SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
+	src/catalog/runs.sql src/catalog/views.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options

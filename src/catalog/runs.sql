@@ -1,0 +1,163 @@
+/*
+ * runs.sql
+ *	  The states of a refresh: begun (anew, or where the last one stopped),
+ *	  checkpoints, complete or failed.
+ *
+ *	      (none) ── begin ──> running ── complete ──> complete
+ *	                          │  ^                        │
+ *	                       fail  begin (goes on)        begin
+ *	                          v  │                        v
+ *	                         failed                    running
+ *
+ * A run is a walk through the list, then, where the partner has details, one
+ * through those that are due and a share of those unseen for longest.  Its
+ * counters are kept by the process that runs it; here they are stored, in the
+ * transactions of the pages that they count.
+ */
+
+CREATE FUNCTION cs_internal.refresh_begin(account text, want_entire boolean, OUT resumed boolean,
+  OUT begun cs_internal.catalog_runs)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  SELECT r.* INTO begun FROM cs_internal.catalog_runs AS r WHERE r.server = account FOR UPDATE;
+  resumed := FOUND AND begun.state <> 'complete' AND (begun."position" IS NOT NULL OR begun.phase = 'details')
+             AND begun.checkpoint_at > now() - interval '1 day';
+
+  IF begun.server IS NULL THEN
+    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at)
+    VALUES (account, 1, 'running', 'list', want_entire, now(), now())
+    RETURNING * INTO begun;
+  ELSIF resumed THEN
+    UPDATE cs_internal.catalog_runs AS r
+       SET state = 'running', checkpoint_at = now(), entire = r.entire OR want_entire
+     WHERE r.server = account
+    RETURNING * INTO begun;
+  ELSE
+    UPDATE cs_internal.catalog_runs AS r
+       SET run = r.run + 1, state = 'running', phase = 'list', "position" = NULL, entire = want_entire,
+           started_at = now(), checkpoint_at = now(), pages_done = 0, rows_done = 0, rows_total = NULL,
+           rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0
+     WHERE r.server = account
+    RETURNING * INTO begun;
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_begin(text, boolean) IS
+'Begins a refresh of the account, or goes on with one that was interrupted less than a day ago. The caller holds the refresh lock.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_begin(text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.refresh_checkpoint(account text, next_position text, pages bigint, rows_read bigint,
+  total bigint, added bigint, changed bigint, discontinued bigint, ring text, ring_rest bigint,
+  product_count bigint, sku_count bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE cs_internal.catalog_runs AS r
+     SET "position" = next_position, pages_done = pages, rows_done = rows_read, rows_total = total,
+         rows_new = added, rows_changed = changed, rows_discontinued = discontinued, ring_position = ring,
+         ring_left = ring_rest, products = product_count, skus = sku_count, checkpoint_at = now()
+   WHERE r.server = account AND r.state = 'running';
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text,
+  bigint, bigint, bigint) IS
+'The running refresh came so far, with the page that is stored in the same transaction.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text,
+  bigint, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.refresh_details(account text, OUT due bigint, OUT ring_rest bigint)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  seen bigint;
+BEGIN
+  SELECT count(*) FILTER (WHERE m.detail_due), count(*) FILTER (WHERE NOT m.detail_due) INTO due, seen
+    FROM cs_internal.models AS m
+   WHERE m.server = account AND m.discontinued_at IS NULL;
+  UPDATE cs_internal.catalog_runs AS r
+     SET phase = 'details', "position" = NULL, checkpoint_at = now(),
+         ring_left = CASE WHEN r.entire THEN seen ELSE (seen + 19) / 20 END
+   WHERE r.server = account AND r.state = 'running'
+  RETURNING r.ring_left INTO ring_rest;
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_details(text) IS
+'The list is complete; the details follow: those that are due, and a twentieth of the others (all of them in an entire run), those unseen for longest.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_details(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.details_due(account text, at_most bigint) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT m.model_id FROM cs_internal.models AS m
+   WHERE m.server = account AND m.detail_due
+   ORDER BY m.model_id LIMIT at_most;
+END $$;
+COMMENT ON FUNCTION cs_internal.details_due(text, bigint) IS 'Models whose detail is to be asked for, at most so many.';
+REVOKE ALL ON FUNCTION cs_internal.details_due(text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.details_unseen(account text, after text, at_most bigint) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT m.model_id
+    FROM cs_internal.models AS m
+    JOIN cs_internal.catalog_runs AS r ON r.server = m.server
+   WHERE m.server = account AND m.model_id > after AND m.discontinued_at IS NULL
+     AND (m.detail_at IS NULL OR m.detail_at < r.started_at)
+   ORDER BY m.model_id LIMIT at_most;
+END $$;
+COMMENT ON FUNCTION cs_internal.details_unseen(text, text, bigint) IS
+'Models whose detail this run has not read, in the order of the ring, after a model.';
+REVOKE ALL ON FUNCTION cs_internal.details_unseen(text, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.items_on_offer(account text, after text, at_most bigint) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- An account has products or models, never both.
+  RETURN QUERY
+  (SELECT p.product_id AS id FROM cs_internal.products AS p
+    WHERE p.server = account AND p.product_id > after AND p.discontinued_at IS NULL
+    ORDER BY p.product_id LIMIT at_most)
+  UNION ALL
+  (SELECT m.model_id FROM cs_internal.models AS m
+    WHERE m.server = account AND m.model_id > after AND m.discontinued_at IS NULL
+    ORDER BY m.model_id LIMIT at_most)
+  ORDER BY id;
+END $$;
+COMMENT ON FUNCTION cs_internal.items_on_offer(text, text, bigint) IS
+'Products or models on offer, in the order of their ids, at most so many after one.';
+REVOKE ALL ON FUNCTION cs_internal.items_on_offer(text, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.refresh_complete(account text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE cs_internal.catalog_runs AS r
+     SET state = 'complete', phase = 'list', "position" = NULL, ring_left = 0, checkpoint_at = now(),
+         last_complete_at = now()
+   WHERE r.server = account AND r.state = 'running';
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_complete(text) IS 'Every page and every detail of the run was read.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_complete(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.refresh_failed(account text, message text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE cs_internal.catalog_runs AS r
+     SET state = 'failed', last_error = message, last_error_at = now()
+   WHERE r.server = account AND r.state = 'running';
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_failed(text, text) IS
+'The run stopped. The rows stay as its pages left them, each as the partner had it; the next run goes on from its checkpoint.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_failed(text, text) FROM PUBLIC;

@@ -1,0 +1,264 @@
+/*
+ * tables.sql
+ *	  The cached catalogue: what the partners offer, at which price since when,
+ *	  and how far each account's refresh has come.
+ *
+ * A row stands as it was read; it is written again only when the partner's
+ * row differs.  That is told by its fingerprint, a hash over all that was
+ * read.  So "fetched_at" is when the row was first read as it stands, and
+ * whether it still stands is the refresh's knowledge (catalog_runs), not the
+ * row's.
+ *
+ * Keys are the partner's identifiers, compared byte by byte (COLLATE "C"),
+ * the account's name first: an account's rows lie together, and everything
+ * can be distributed by "server".
+ */
+
+CREATE TABLE cs_internal.products (
+  server          text COLLATE "C" NOT NULL,
+  product_id      text COLLATE "C" NOT NULL,
+  sku             text COLLATE "C",
+  code            text,
+  name            text,
+  brand           text,
+  category        text,
+  material        text,
+  capacity        text,
+  certifications  text[],
+  unit_price      numeric,
+  list_price      numeric,
+  blank_cost      numeric,
+  currency        text,
+  min_order_qty   bigint,
+  stock_status    text,
+  lead_time_days  integer,
+  image_url       text,
+  raw             jsonb,
+  fetched_at      timestamptz NOT NULL,
+  price_since     timestamptz NOT NULL,
+  discontinued_at timestamptz,
+  absent_run      bigint,
+  fingerprint     bigint NOT NULL,
+  PRIMARY KEY (server, product_id)
+) WITH (fillfactor = 90);
+CREATE INDEX products_sku ON cs_internal.products (sku, server);
+COMMENT ON TABLE cs_internal.products IS
+'Products of the Cup Source accounts (v1: GET /products; v2: "Products & Catalog"); a product is its own single SKU. Money in major units of currency.';
+COMMENT ON COLUMN cs_internal.products.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
+COMMENT ON COLUMN cs_internal.products.absent_run IS 'The complete run in which the product was first missing from the list; NULL: it was there.';
+COMMENT ON COLUMN cs_internal.products.fingerprint IS 'Hash over all columns that were read; a row with the same fingerprint is not written.';
+
+CREATE TABLE cs_internal.models (
+  server                 text COLLATE "C" NOT NULL,
+  model_id               text COLLATE "C" NOT NULL,
+  -- from the list of models
+  code                   text,
+  name                   text,
+  brand                  text,
+  primary_image_url      text,
+  default_list_price     numeric,
+  default_price          numeric,
+  currency               text,
+  from_unit_price        numeric,
+  from_list_price        numeric,
+  from_blank_cost        numeric,
+  priced_variation_count integer,
+  variation_count        integer,
+  is_featured            boolean,
+  raw                    jsonb,
+  -- from the model's detail
+  material               text,
+  fit_type               text,
+  description            text,
+  care                   text,
+  sizing                 text,
+  categories             jsonb,
+  images                 text[],
+  detail_raw             jsonb,
+  fetched_at             timestamptz NOT NULL,
+  discontinued_at        timestamptz,
+  absent_run             bigint,
+  fingerprint            bigint NOT NULL,
+  detail_fingerprint     bigint,
+  detail_at              timestamptz,
+  detail_due             boolean NOT NULL,
+  PRIMARY KEY (server, model_id)
+) WITH (fillfactor = 90);
+CREATE INDEX models_detail_due ON cs_internal.models (server, model_id) WHERE detail_due;
+COMMENT ON TABLE cs_internal.models IS
+'Models of the CustomHub accounts ("List models", "Get a model"). The list''s row is the fingerprint of the detail: when it changes, the detail is due.';
+COMMENT ON COLUMN cs_internal.models.detail_due IS 'The detail is older than the list''s row, or the model was missing from the list: it is to be asked for.';
+COMMENT ON COLUMN cs_internal.models.detail_fingerprint IS 'Hash over the whole detail: the model, its variations, placements and print methods.';
+
+CREATE TABLE cs_internal.variations (
+  server                 text COLLATE "C" NOT NULL,
+  variation_id           text COLLATE "C" NOT NULL,
+  model_id               text COLLATE "C" NOT NULL,
+  sku                    text COLLATE "C",
+  variation_description  text,
+  variation2_description text,
+  variation2_hex         text,
+  is_active              boolean,
+  images                 text[],
+  unit_price             numeric,
+  list_price             numeric,
+  blank_cost             numeric,
+  handling_fee           numeric,
+  currency               text,
+  raw                    jsonb,
+  fetched_at             timestamptz NOT NULL,
+  price_since            timestamptz NOT NULL,
+  discontinued_at        timestamptz,
+  fingerprint            bigint NOT NULL,
+  PRIMARY KEY (server, variation_id)
+) WITH (fillfactor = 90);
+CREATE INDEX variations_model ON cs_internal.variations (server, model_id);
+CREATE INDEX variations_sku ON cs_internal.variations (sku, server);
+COMMENT ON TABLE cs_internal.variations IS
+'Orderable SKUs of the CustomHub models ("Get a model", variations[]), with this dealer''s own prices.';
+COMMENT ON COLUMN cs_internal.variations.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
+
+CREATE TABLE cs_internal.placements (
+  server            text COLLATE "C" NOT NULL,
+  model_id          text COLLATE "C" NOT NULL,
+  placement         text COLLATE "C" NOT NULL,
+  label             text,
+  max_width_inches  numeric,
+  max_height_inches numeric,
+  raw               jsonb,
+  fetched_at        timestamptz NOT NULL,
+  fingerprint       bigint NOT NULL,
+  PRIMARY KEY (server, model_id, placement)
+);
+COMMENT ON TABLE cs_internal.placements IS
+'Where a CustomHub model can be printed ("Get a model", placements[]). What the model no longer has is deleted: it is a property, not an item.';
+
+CREATE TABLE cs_internal.print_methods (
+  server       text COLLATE "C" NOT NULL,
+  model_id     text COLLATE "C" NOT NULL,
+  placement    text COLLATE "C" NOT NULL,
+  print_method text COLLATE "C" NOT NULL,
+  label        text,
+  price        numeric,
+  price_source text,
+  raw          jsonb,
+  fetched_at   timestamptz NOT NULL,
+  fingerprint  bigint NOT NULL,
+  PRIMARY KEY (server, model_id, placement, print_method)
+);
+COMMENT ON TABLE cs_internal.print_methods IS
+'How and at which charge a placement can be printed ("Get a model", placements[].printMethods[]). Deleted like placements.';
+
+CREATE TABLE cs_internal.price_history (
+  server       text COLLATE "C" NOT NULL,
+  item_id      text COLLATE "C" NOT NULL,
+  valid_from   timestamptz NOT NULL,
+  unit_price   numeric,
+  list_price   numeric,
+  blank_cost   numeric,
+  handling_fee numeric,
+  currency     text,
+  PRIMARY KEY (server, item_id, valid_from)
+);
+COMMENT ON TABLE cs_internal.price_history IS
+'Prices that a product or variation (item_id) had before the present ones, which stand in its own row since price_since. '
+'Append-only. A price ends where the item''s next one begins, so that validity ranges cannot overlap; all NULL: the item was not to be had.';
+
+CREATE TABLE cs_internal.balances (
+  server       text COLLATE "C" PRIMARY KEY,
+  dealer_id    text,
+  currency     text,
+  balance      numeric,
+  credit_limit numeric,
+  headroom     numeric,
+  raw          jsonb,
+  fetched_at   timestamptz NOT NULL,
+  fingerprint  bigint NOT NULL
+);
+COMMENT ON TABLE cs_internal.balances IS
+'The wallet of each CustomHub account ("Wallet balance"), as the last refresh read it.';
+
+CREATE TABLE cs_internal.catalog_runs (
+  server            text COLLATE "C" PRIMARY KEY,
+  run               bigint NOT NULL,
+  state             text NOT NULL CHECK (state IN ('running', 'complete', 'failed')),
+  phase             text NOT NULL CHECK (phase IN ('list', 'details')),
+  "position"        text,
+  entire            boolean NOT NULL,
+  started_at        timestamptz NOT NULL,
+  checkpoint_at     timestamptz NOT NULL,
+  pages_done        bigint NOT NULL DEFAULT 0,
+  rows_done         bigint NOT NULL DEFAULT 0,
+  rows_total        bigint,
+  rows_new          bigint NOT NULL DEFAULT 0,
+  rows_changed      bigint NOT NULL DEFAULT 0,
+  rows_discontinued bigint NOT NULL DEFAULT 0,
+  ring_position     text COLLATE "C" NOT NULL DEFAULT '',
+  ring_left         bigint NOT NULL DEFAULT 0,
+  products          bigint NOT NULL DEFAULT 0,
+  skus              bigint NOT NULL DEFAULT 0,
+  last_complete_at  timestamptz,
+  last_error        text,
+  last_error_at     timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE cs_internal.catalog_runs IS
+'The last, or running, refresh of each account: its counters and the checkpoint from which an interrupted one goes on. '
+'A run that says "running" while nobody holds its lock was interrupted.';
+COMMENT ON COLUMN cs_internal.catalog_runs."position" IS 'The page of the list to ask for next; NULL: the first.';
+COMMENT ON COLUMN cs_internal.catalog_runs.entire IS 'Every detail is read, not only those that seem to have changed.';
+COMMENT ON COLUMN cs_internal.catalog_runs.ring_position IS
+'The model whose unchanged-looking detail was re-read last. The next ones in the order of model_id are the longest unseen: that needs no write per model.';
+COMMENT ON COLUMN cs_internal.catalog_runs.ring_left IS 'How many of those this run may still read.';
+COMMENT ON COLUMN cs_internal.catalog_runs.products IS 'Products or models on offer; kept with the rows, in the same transactions.';
+COMMENT ON COLUMN cs_internal.catalog_runs.skus IS 'Orderable SKUs on offer.';
+
+REVOKE ALL ON cs_internal.products, cs_internal.models, cs_internal.variations, cs_internal.placements,
+  cs_internal.print_methods, cs_internal.price_history, cs_internal.balances, cs_internal.catalog_runs FROM PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.products', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.models', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.variations', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.placements', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.print_methods', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.price_history', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.balances', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.catalog_runs', '');
+
+/*
+ * A page's rows as C hands them over: the columns of the descriptor by name,
+ * and the fingerprint over them.
+ */
+CREATE TYPE cs_internal.product_row AS (
+  fingerprint bigint, product_id text, sku text, code text, name text, brand text, category text, material text,
+  capacity text, certifications text[], unit_price numeric, list_price numeric, blank_cost numeric, currency text,
+  min_order_qty bigint, stock_status text, lead_time_days integer, image_url text, raw jsonb);
+COMMENT ON TYPE cs_internal.product_row IS 'A product as read from a page.';
+
+CREATE TYPE cs_internal.model_row AS (
+  fingerprint bigint, model_id text, code text, name text, brand text, primary_image_url text,
+  default_list_price numeric, default_price numeric, currency text, from_unit_price numeric, from_list_price numeric,
+  from_blank_cost numeric, priced_variation_count integer, variation_count integer, is_featured boolean, raw jsonb);
+COMMENT ON TYPE cs_internal.model_row IS 'A model as read from a page of the list.';
+
+CREATE TYPE cs_internal.detail_row AS (
+  fingerprint bigint, model_id text, material text, fit_type text, description text, care text, sizing text,
+  categories jsonb, images text[], raw jsonb);
+COMMENT ON TYPE cs_internal.detail_row IS 'What only a model''s detail says.';
+
+CREATE TYPE cs_internal.variation_row AS (
+  fingerprint bigint, variation_id text, sku text, variation_description text, variation2_description text,
+  variation2_hex text, is_active boolean, images text[], unit_price numeric, list_price numeric, blank_cost numeric,
+  handling_fee numeric, currency text, raw jsonb);
+COMMENT ON TYPE cs_internal.variation_row IS 'A variation as read from a model''s detail.';
+
+CREATE TYPE cs_internal.placement_row AS (
+  fingerprint bigint, placement text, label text, max_width_inches numeric, max_height_inches numeric, raw jsonb);
+COMMENT ON TYPE cs_internal.placement_row IS 'A placement as read from a model''s detail.';
+
+CREATE TYPE cs_internal.print_method_row AS (
+  fingerprint bigint, placement text, print_method text, label text, price numeric, price_source text, raw jsonb);
+COMMENT ON TYPE cs_internal.print_method_row IS 'A print method as read from a model''s detail.';
+
+CREATE TYPE cs_internal.balance_row AS (
+  fingerprint bigint, dealer_id text, currency text, balance numeric, credit_limit numeric, headroom numeric, raw jsonb);
+COMMENT ON TYPE cs_internal.balance_row IS 'A wallet as read.';
