@@ -20,11 +20,14 @@ sub numbers
 	my @findings;
 
 	for my $word (qw(strtod strtof strtold atof atoi atol sscanf float float4 float8 json_object_get_double
-		json_object_new_double DatumGetFloat8 Float8GetDatum))
+		json_object_new_double DatumGetFloat8))
 	{
 		push @findings, "uses $word" if $code =~ /\b$word\b/;
 	}
-	push @findings, 'uses double' if $code =~ /\bdouble\b/ && $name !~ $measures;
+	for my $word (qw(double Float8GetDatum))
+	{
+		push @findings, "uses $word" if $code =~ /\b$word\b/ && $name !~ $measures;
+	}
 	return @findings;
 }
 
@@ -32,6 +35,8 @@ catches(\&numbers, 'a double price', 'src/wire/datum.c', "double price;\n");
 catches(\&numbers, 'strtod', 'src/shared/limiter.c', "x = strtod(s, NULL);\n");
 catches(\&numbers, 'json-c as a double', 'src/wire/json.c', "json_object_get_double(o);\n");
 catches(\&numbers, 'an unchecked integer', 'src/client/options.c', "atoi(s);\n");
+catches(\&numbers, 'a price as float8', 'src/wire/datum.c', "return Float8GetDatum(price);\n");
+passes(\&numbers, 'a duration as float8', 'src/ops/ops.c', "return Float8GetDatum(ms);\n");
 passes(\&numbers, 'a rate', 'src/shared/limiter.c', "double tokens;\n");
 passes(\&numbers, 'a comment', 'src/wire/datum.c', "/* never a double */\n");
 holds('no binary floating point on the way of a number', \&numbers, files(qr{^src/.*\.[ch]$}));
