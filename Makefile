@@ -24,7 +24,7 @@ CLIENT   = options server account attempt auth call rows page
 CATALOG  =
 ORDERS   =
 WEBHOOKS =
-OPS      = version
+OPS      = version ops
 # [5] what runs them
 FDW      =
 WORKER   = launcher utility
@@ -38,7 +38,8 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 
 # The install script is these, one after the other.
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
-	src/catalog/runs.sql src/catalog/views.sql
+	src/catalog/runs.sql src/catalog/views.sql \
+	src/ops/ops.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options

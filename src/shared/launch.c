@@ -209,6 +209,7 @@ cs_launcher_no_slot(Oid database)
 {
 	CsLauncher *launcher = &cs_workers->launcher;
 	CsDatabase *entry = NULL;
+	int			i;
 
 	cs_workers_lock();
 	if (OidIsValid(database))
@@ -222,6 +223,13 @@ cs_launcher_no_slot(Oid database)
 	launcher->no_slot_in_a_row++;
 	launcher->not_before = cs_monotonic_us() +
 		backoff(launcher->no_slot_in_a_row, NO_SLOT_MOST_US);
+
+	/* Those that linger without work are to make room (cs_worker_lingers). */
+	for (i = 0; i < cs_guc_max_databases; i++)
+	{
+		if (cs_workers->databases[i].database != InvalidOid)
+			cs_process_wake(cs_workers->databases[i].proc);
+	}
 	cs_workers_unlock();
 }
 

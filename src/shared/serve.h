@@ -21,7 +21,10 @@ extern bool cs_worker_take_wakeup(void);
 /* Somebody wants the database for himself: start nothing new, and leave soon. */
 extern bool cs_worker_asked_to_leave(void);
 
-/* May an idle worker stay for cupsource.worker_linger?  False: leave at once. */
+/*
+ * May an idle worker stay for cupsource.worker_linger?  False: leave at once.
+ * To be asked after each wake-up of the latch, whatever set it.
+ */
 extern bool cs_worker_lingers(void);
 
 /* The next due time, if no worker runs then; 0: none. */

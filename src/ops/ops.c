@@ -1,0 +1,117 @@
+/*
+ * ops.c
+ *	  What shared memory knows, as rows: request statistics and processes.
+ *
+ * The views in ops.sql decide who sees which rows.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "src/base/state.h"
+#include "src/shared/serve.h"
+#include "src/shared/stats.h"
+
+#define REQUEST_COLUMNS 20
+#define WORKER_COLUMNS 8
+
+PG_FUNCTION_INFO_V1(cs_sql_stat_requests);
+PG_FUNCTION_INFO_V1(cs_sql_stat_reset);
+PG_FUNCTION_INFO_V1(cs_sql_stat_workers);
+
+/* cs_internal.stat_requests(): a row per server and endpoint of this database. */
+Datum
+cs_sql_stat_requests(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	CsStatsEntry *entries;
+	int			nentries;
+	int			i;
+
+	cs_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+
+	entries = cs_stats_copy(&nentries);
+	for (i = 0; i < nentries; i++)
+	{
+		const CsStatsEntry *entry = &entries[i];
+		Datum		values[REQUEST_COLUMNS];
+		bool		nulls[REQUEST_COLUMNS] = {0};
+		int			n = 0;
+
+		values[n++] = CStringGetTextDatum(entry->server);
+		values[n++] = CStringGetTextDatum(entry->endpoint);
+		values[n++] = Int64GetDatum(entry->calls);
+		values[n++] = Int64GetDatum(entry->retries);
+		values[n++] = Int64GetDatum(entry->connections);
+		values[n++] = Int64GetDatum(entry->refused_4xx);
+		values[n++] = Int64GetDatum(entry->rate_limited_429);
+		values[n++] = Int64GetDatum(entry->refused_5xx);
+		values[n++] = Int64GetDatum(entry->not_sent);
+		values[n++] = Int64GetDatum(entry->timeouts);
+		values[n++] = Int64GetDatum(entry->malformed);
+		values[n++] = Int64GetDatum(entry->other_failures);
+		values[n++] = Int64GetDatum(entry->bytes_sent);
+		values[n++] = Int64GetDatum(entry->bytes_received);
+		values[n++] = Float8GetDatum(entry->total_ms);
+		values[n++] = Float8GetDatum(entry->min_ms);
+		values[n++] = Float8GetDatum(entry->max_ms);
+		values[n++] = Float8GetDatum(entry->limiter_ms);
+		values[n++] = TimestampTzGetDatum(entry->first_at);
+		values[n++] = TimestampTzGetDatum(entry->last_at);
+		Assert(n == REQUEST_COLUMNS);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* cs_stat_reset(): this database's statistics begin anew. */
+Datum
+cs_sql_stat_reset(PG_FUNCTION_ARGS)
+{
+	cs_require_preload();
+	cs_stats_reset();
+	PG_RETURN_VOID();
+}
+
+/* cs_internal.stat_workers(): the launcher, then a row per database that it knows. */
+Datum
+cs_sql_stat_workers(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	CsWorkerInfo *infos;
+	int			ninfos;
+	int			i;
+
+	cs_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+
+	infos = cs_worker_infos(&ninfos);
+	for (i = 0; i < ninfos; i++)
+	{
+		const CsWorkerInfo *info = &infos[i];
+		Datum		values[WORKER_COLUMNS];
+		bool		nulls[WORKER_COLUMNS] = {0};
+		int			n = 0;
+
+		nulls[n] = !OidIsValid(info->database);
+		values[n++] = ObjectIdGetDatum(info->database);
+		nulls[n] = info->pid == 0;
+		values[n++] = Int32GetDatum((int32) info->pid);
+		nulls[n] = info->pid == 0;
+		values[n++] = TimestampTzGetDatum(info->started_at);
+		nulls[n] = info->due_at == 0;
+		values[n++] = TimestampTzGetDatum(info->due_at);
+		values[n++] = Int32GetDatum(info->in_flight);
+		values[n++] = Int64GetDatum(info->orders_sent);
+		values[n++] = Int64GetDatum(info->failures);
+		nulls[n] = info->activity[0] == '\0';
+		values[n++] = CStringGetTextDatum(info->activity);
+		Assert(n == WORKER_COLUMNS);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
