@@ -87,7 +87,7 @@ check_origin(const char *origin)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is not an https URL", cs_printable(origin, strlen(origin), 256)),
-				 errdetail("Plain http is allowed to a loopback address only, where nobody can listen.")));
+				 errdetail("Plain http is allowed to a loopback address only.")));
 }
 
 static void

@@ -3,7 +3,7 @@
  *	  What came of a request: the answer, or which of the closed set of
  *	  failures, and whether the partner can have seen the request.
  *
- * A request is "not sent" only if libcurl wrote no byte of it on any of the
+ * A request is "not sent" only if libcurl began to send it on none of the
  * connections that it tried, whatever its error says: after a dead kept
  * connection, for instance, its error can be that of the second connection.
  */
@@ -15,6 +15,12 @@
 #include "src/wire/http_private.h"
 
 #define MAX_LIBCURL_TEXT 400
+
+/* OpenSSL's X509_V_ERR_* for a chain that ends in no authority known here. */
+#define X509_SELF_SIGNED 18
+#define X509_SELF_SIGNED_IN_CHAIN 19
+#define X509_NO_LOCAL_ISSUER 20
+#define X509_NO_LEAF_ISSUER 21
 
 /* libcurl's clocks of one transfer, in microseconds since its start; 0: not reached. */
 typedef struct Phases
@@ -115,6 +121,9 @@ kind_of(const CsHttpRequest *request, int status)
 	switch (request->result)
 	{
 		case CURLE_OK:
+			/* libcurl is content with headers that break off. */
+			if (!transfer->headers_complete)
+				return CS_FAILURE_CONNECTION_LOST;
 			if (status >= 300 && status < 400)
 				return CS_FAILURE_REDIRECT;
 			return status >= 200 && status <= 999 ? CS_FAILURE_NONE : CS_FAILURE_MALFORMED;
@@ -153,11 +162,12 @@ kind_of(const CsHttpRequest *request, int status)
 }
 
 static CsDelivery
-delivery_of(CsFailureKind kind, CURL *easy, const Phases *phases)
+delivery_of(CsFailureKind kind, const CsTransfer *transfer, const Phases *phases)
 {
 	if (kind == CS_FAILURE_NONE || kind == CS_FAILURE_REDIRECT)
 		return CS_DELIVERY_ANSWERED;
-	if (phases->sent == 0 && info_long(easy, CURLINFO_REQUEST_SIZE) == 0)
+	if (transfer->attempts == 0 && phases->sent == 0 &&
+		info_long(transfer->easy, CURLINFO_REQUEST_SIZE) == 0)
 		return CS_DELIVERY_NOT_SENT;
 	return CS_DELIVERY_UNKNOWN;
 }
@@ -172,17 +182,19 @@ ms(curl_off_t us)
 	return (int) (us / 1000);
 }
 
-/* libcurl's own words as a sentence, or NULL. */
+/* libcurl's own words as a sentence. */
 static char *
 libcurl_detail(const CsHttpRequest *request)
 {
 	const char *text = request->transfer->error;
 	size_t		length;
 
+	if (request->result == CURLE_OK)
+		return pstrdup("The headers of the answer broke off.");
 	if (text[0] == '\0')
 		text = curl_easy_strerror(request->result);
 	length = strlen(text);
-	while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '.'))
+	while (length > 0 && strchr(" .\r\n", text[length - 1]) != NULL)
 		length--;
 	return psprintf("libcurl says: %s.", cs_printable(text, length, MAX_LIBCURL_TEXT));
 }
@@ -207,25 +219,61 @@ describe_timeout(CsHttpRequest *request, const char *host, const Phases *phases)
 	{
 		failure->message = psprintf("no complete answer from \"%s\" within %d ms",
 									host, spec->timeout_ms);
-		failure->hint = pstrdup("The limit is the setting \"cupsource.timeout\", or "
-								"\"cupsource.order_timeout\" for a request that places or changes an order.");
+		failure->hint = pstrdup("The limit is the setting \"cupsource.timeout\", or for a request "
+								"that places or changes an order \"cupsource.order_timeout\".");
 	}
 
 	if (phases->first_byte > 0)
-		failure->detail = psprintf("The answer began after %d ms, and " UINT64_FORMAT
-								   " bytes of its body arrived.",
+		failure->detail = psprintf("The answer began after %d ms, and "
+								   UINT64_FORMAT " bytes of its body arrived.",
 								   ms(phases->first_byte), (uint64) request->transfer->length);
 	else if (failure->delivery == CS_DELIVERY_UNKNOWN)
-		failure->detail = psprintf("The request went out after %d ms, and no byte of an answer arrived.",
+		failure->detail = psprintf("The request went out after %d ms, "
+								   "and no byte of an answer arrived.",
 								   ms(phases->sent));
 	else if (phases->connect > 0)
-		failure->detail = psprintf("The host answered after %d ms, but the TLS handshake did not end.",
+		failure->detail = psprintf("The host answered after %d ms, "
+								   "but the TLS handshake did not end.",
 								   ms(phases->connect));
 	else if (phases->lookup > 0)
-		failure->detail = psprintf("The host name was found after %d ms, but the host did not answer.",
+		failure->detail = psprintf("The host name was found after %d ms, "
+								   "but the host did not answer.",
 								   ms(phases->lookup));
 	else
 		failure->detail = pstrdup("The lookup of the host name did not end.");
+}
+
+static void
+describe_tls(CsHttpRequest *request, const char *host)
+{
+	CsFailure  *failure = &request->answer.failure;
+
+	if (request->result == CURLE_SSL_CACERT_BADFILE)
+	{
+		failure->message = psprintf("could not read the certificates to trust for \"%s\"", host);
+		if (request->spec.ca_file != NULL)
+			failure->hint = psprintf("The server's option \"ca_file\" names \"%s\".",
+									 request->spec.ca_file);
+		return;
+	}
+	if (request->result != CURLE_PEER_FAILED_VERIFICATION)
+	{
+		failure->message = psprintf("could not make a TLS connection to \"%s\"", host);
+		return;
+	}
+	failure->message = psprintf("could not verify the certificate of \"%s\"", host);
+	switch (info_long(request->transfer->easy, CURLINFO_SSL_VERIFYRESULT))
+	{
+		case X509_SELF_SIGNED:
+		case X509_SELF_SIGNED_IN_CHAIN:
+		case X509_NO_LOCAL_ISSUER:
+		case X509_NO_LEAF_ISSUER:
+			failure->hint = pstrdup("To trust a certificate authority of your own, "
+									"name its file in the server's option \"ca_file\".");
+			break;
+		default:
+			break;
+	}
 }
 
 static void
@@ -243,7 +291,8 @@ describe_redirect(CsHttpRequest *request, const char *host)
 
 		/* Not the whole: a query may carry what nobody should see. */
 		length += authority - location;
-		failure->detail = psprintf("The redirect leads to \"%s\".", cs_printable(location, length, 256));
+		failure->detail = psprintf("The redirect leads to \"%s\".",
+								   cs_printable(location, length, 256));
 	}
 	failure->hint = pstrdup("Redirects are not followed, because the credentials would go along; "
 							"perhaps the server's option \"base_url\" is to be changed.");
@@ -267,22 +316,7 @@ describe(CsHttpRequest *request, const Phases *phases)
 			failure->message = psprintf("could not connect to \"%s\"", host);
 			break;
 		case CS_FAILURE_TLS:
-			if (request->result == CURLE_SSL_CACERT_BADFILE)
-			{
-				failure->message =
-					psprintf("could not read the certificates to trust for \"%s\"", host);
-				if (request->spec.ca_file != NULL)
-					failure->hint = psprintf("The file is \"%s\", from the server's option \"ca_file\".",
-											 request->spec.ca_file);
-			}
-			else if (request->result == CURLE_PEER_FAILED_VERIFICATION)
-			{
-				failure->message = psprintf("could not verify the certificate of \"%s\"", host);
-				failure->hint = pstrdup("A certificate authority that the system does not know "
-										"is named by the server's option \"ca_file\".");
-			}
-			else
-				failure->message = psprintf("could not make a TLS connection to \"%s\"", host);
+			describe_tls(request, host);
 			break;
 		case CS_FAILURE_TIMEOUT:
 			describe_timeout(request, host, phases);
@@ -295,14 +329,16 @@ describe(CsHttpRequest *request, const Phases *phases)
 		case CS_FAILURE_TOO_LARGE:
 			if (transfer->headers_too_large)
 			{
-				failure->message = psprintf("answer of \"%s\" has more than %d bytes of headers",
-											host, CS_HTTP_MAX_HEADER_BYTES);
+				failure->message =
+					psprintf("answer of \"%s\" has more than %d bytes of headers",
+							 host, CS_HTTP_MAX_HEADER_BYTES);
 				failure->detail = pstrdup("Receiving was broken off.");
 			}
 			else
 			{
-				failure->message = psprintf("answer of \"%s\" is larger than " UINT64_FORMAT " bytes",
-											host, (uint64) transfer->limit);
+				failure->message =
+					psprintf("answer of \"%s\" is larger than " UINT64_FORMAT " bytes",
+							 host, (uint64) transfer->limit);
 				failure->detail = pstrdup("Receiving was broken off; what counts is the size "
 										  "after decompression.");
 				failure->hint = pstrdup("The limit is the setting \"cupsource.max_response_size\".");
@@ -372,7 +408,7 @@ cs_http_answer_fill(CsHttpRequest *request)
 	answer->total_ms = (double) phases.total / 1000;
 
 	failure->kind = kind_of(request, answer->status);
-	failure->delivery = delivery_of(failure->kind, easy, &phases);
+	failure->delivery = delivery_of(failure->kind, transfer, &phases);
 	failure->status = answer->status;
 	failure->retry_after_ms = answer->retry_after_ms;
 	if (failure->kind != CS_FAILURE_NONE)

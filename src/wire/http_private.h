@@ -66,10 +66,11 @@ typedef struct CsTransfer
 	char	   *ca_file;		/* NULL: the system's bundle */
 	int			connect_timeout_ms;
 	int			timeout_ms;
-	bool		fresh;			/* CURLOPT_FRESH_CONNECT */
+	bool		fresh;			/* CURLOPT_FRESH_CONNECT and CURLOPT_FORBID_REUSE */
 	bool		https;			/* CURLOPT_PIPEWAIT */
 
-	/* The request's body. */
+	/* The request. */
+	int			attempts;		/* on how many connections libcurl began to send it */
 	CsUpload	upload;
 	curl_mime  *mime;
 
@@ -79,6 +80,7 @@ typedef struct CsTransfer
 	size_t		length;
 	size_t		limit;
 	size_t		header_bytes;
+	bool		headers_complete;	/* the empty line after the last status line came */
 	bool		too_large;
 	bool		headers_too_large;
 	bool		out_of_memory;

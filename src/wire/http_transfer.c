@@ -111,6 +111,15 @@ receive_header(char *data, size_t size, size_t count, void *arg)
 	}
 	switch (length > 0 ? *data : '\0')
 	{
+		case '\r':
+		case '\n':
+			transfer->headers_complete = true;
+			break;
+		case 'H':
+			/* After an interim answer the next one begins. */
+			if (length > 5 && memcmp(data, "HTTP/", 5) == 0)
+				transfer->headers_complete = false;
+			break;
 		case 'D':
 		case 'd':
 			keep_header("date:", data, length, transfer->date, sizeof(transfer->date));
@@ -124,6 +133,14 @@ receive_header(char *data, size_t size, size_t count, void *arg)
 			break;
 	}
 	return length;
+}
+
+/* CURLOPT_PREREQFUNCTION: a connection is there, the request comes next. */
+static int
+begin_sending(void *arg, char *remote, char *local, int remote_port, int local_port)
+{
+	((CsTransfer *) arg)->attempts++;
+	return CURL_PREREQFUNC_OK;
 }
 
 /* CURLOPT_READFUNCTION, and the same for the parts of a multipart body. */
@@ -170,12 +187,25 @@ cs_http_transfer_free(CsTransfer *transfer)
 void
 cs_http_transfer_retire(CsTransfer *transfer)
 {
+	bool		ended_well = transfer->request->result == CURLE_OK;
+
 	transfer->request = NULL;
-	if (transfer->shape == CS_SHAPE_NEW || transfer->shape == CS_SHAPE_MULTIPART ||
-		nidle_transfers >= MAX_IDLE_TRANSFERS)
+	if (nidle_transfers >= MAX_IDLE_TRANSFERS)
 	{
 		cs_http_transfer_free(transfer);
 		return;
+	}
+
+	/*
+	 * Some versions of libcurl count retries over the life of a handle, and
+	 * refuse the sixth; a reset clears the count, and a multipart body.
+	 */
+	if (!ended_well || transfer->attempts > 1 || transfer->mime != NULL)
+	{
+		curl_easy_reset(transfer->easy);
+		curl_mime_free(transfer->mime);
+		transfer->mime = NULL;
+		transfer->shape = CS_SHAPE_NEW;
 	}
 	if (transfer->allocated > MAX_KEPT_BUFFER)
 	{
@@ -204,8 +234,10 @@ transfer_get(CsTransferShape shape)
 	{
 		*link = transfer->next;
 		nidle_transfers--;
+		transfer->attempts = 0;
 		transfer->length = 0;
 		transfer->header_bytes = 0;
+		transfer->headers_complete = false;
 		transfer->too_large = false;
 		transfer->headers_too_large = false;
 		transfer->out_of_memory = false;
@@ -306,6 +338,8 @@ transfer_prepare(CsTransfer *transfer, CsTransferShape shape)
 	SET(CURLOPT_WRITEDATA, transfer);
 	SET(CURLOPT_HEADERFUNCTION, receive_header);
 	SET(CURLOPT_HEADERDATA, transfer);
+	SET(CURLOPT_PREREQFUNCTION, begin_sending);
+	SET(CURLOPT_PREREQDATA, transfer);
 	SET(CURLOPT_OPENSOCKETFUNCTION, cs_http_open_socket);
 	SET(CURLOPT_CLOSESOCKETFUNCTION, cs_http_close_socket);
 
@@ -483,6 +517,7 @@ transfer_set(CsHttpRequest *request)
 	if (transfer->fresh != fresh)
 	{
 		SET(CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+		SET(CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
 		transfer->fresh = fresh;
 	}
 
