@@ -165,6 +165,10 @@ case "\$*" in
 		exec pg_ctl -D '$STAGE/data' -l '$STAGE/log/server' -s -w -m fast \\
 			-o "-c listen_addresses= -k '$STAGE/tmp' -p 5432" restart 2>/dev/null
 		;;
+	prove\ *)
+		# A failed test keeps its clusters; the next one must find its place free.
+		rm -rf '$STAGE/tmp_check'
+		;;
 	stop) exec pg_ctl -D '$STAGE/data' -s -m fast stop ;;
 esac
 exec "\$@"
