@@ -17,7 +17,7 @@ SHARED   = shmem budget limiter stats tokens wake launch serve handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
-API      = api cupsource_v1 cupsource_v2 customhub_v1
+API      = api form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
 CLIENT   = options server account attempt auth call rows page
 # [4] features
@@ -142,7 +142,7 @@ test/unit/build/%: test/unit/%.c
 # Functions for tests alone, from the same objects; see test/modules/wire_test.c.
 # Its own copies of them are called, whatever else the server has loaded.
 WIRE_TEST = test/modules/wire_test.o src/base/errors.o \
-	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o)
+	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o) $(API:%=src/api/%.o)
 test/modules/wire_test.so: $(WIRE_TEST)
 	$(CC) $(CFLAGS) -shared -Wl,-Bsymbolic -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
 

@@ -142,6 +142,19 @@ typedef struct CsOrderApi
 	const char *const *fields;
 	const char *const *quote_fields;
 
+	/*
+	 * What the document demands of every order: fields, named alike, that must
+	 * be there and not blank.  Those of a part ("bill_to.city") only where the
+	 * part is given; "ship_to" demands the part.
+	 */
+	const char *const *required;
+
+	/* The document's limits; 0 and NULL where it states none. */
+	int			max_lines;
+	int			max_designs;	/* over all lines */
+	int			max_quantity;	/* of a line */
+	const char *only_currency;
+
 	/* The body for create_path; the form was checked against 'fields'. */
 	void		(*write_order) (CsWriter *writer, const struct CsForm *form);
 

@@ -142,6 +142,13 @@ static const char *const order_fields[] =
 	NULL
 };
 
+/* The parts of the document's example that no parcel arrives without. */
+static const char *const required_fields[] =
+{
+	"lines.quantity", "ship_to", "ship_to.line1", "ship_to.city", "ship_to.postal_code",
+	NULL
+};
+
 static void
 write_order(CsWriter *writer, const CsForm *form)
 {
@@ -170,6 +177,7 @@ static const CsOrderApi orders =
 	.create_path = "/orders",
 	.tracking_path = "/orders/{id}/tracking",
 	.fields = order_fields,
+	.required = required_fields,
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,
 };

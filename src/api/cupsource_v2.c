@@ -114,6 +114,14 @@ static const char *const order_fields[] =
 	NULL
 };
 
+/* The parts of the document's example that no parcel arrives without. */
+static const char *const required_fields[] =
+{
+	"lines.quantity", "ship_to", "ship_to.line1", "ship_to.city", "ship_to.postal_code",
+	"ship_to.country",
+	NULL
+};
+
 /*
  * The API has no field for our external id.  It is the buyer's reference, so
  * it stands in for a purchase order number that is not given: whoever looks
@@ -165,6 +173,7 @@ static const CsOrderApi orders =
 	.assets_path = "/assets",
 	.webhooks_path = "/webhooks",
 	.fields = order_fields,
+	.required = required_fields,
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,
 };

@@ -404,6 +404,17 @@ static const char *const quote_fields[] =
 	NULL
 };
 
+/* Sections "Create order" and "Get a cost estimate". */
+static const char *const required_fields[] =
+{
+	"lines.quantity", "lines.designs.url", "lines.designs.placement",
+	"lines.designs.width_inches", "lines.designs.height_inches",
+	"ship_to", "ship_to.name", "ship_to.line1", "ship_to.city", "ship_to.postal_code",
+	"ship_to.country",
+	"bill_to.name", "bill_to.line1", "bill_to.city", "bill_to.postal_code", "bill_to.country",
+	NULL
+};
+
 static void
 write_address(CsWriter *writer, const char *key, const CsAddress *address)
 {
@@ -520,6 +531,11 @@ static const CsOrderApi orders =
 	.quote_path = "/api/v1/orders/quote",
 	.fields = order_fields,
 	.quote_fields = quote_fields,
+	.required = required_fields,
+	.max_lines = 500,			/* section "Limits & conventions" */
+	.max_designs = 50,
+	.max_quantity = 10000,
+	.only_currency = "USD",
 	.write_order = write_order,
 	.write_quote = write_quote,
 	.write_designs = write_designs,

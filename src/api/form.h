@@ -9,9 +9,10 @@
  *          print_method, proof_approval_deadline}, shipping_method, currency, po_number,
  *          net_terms, is_gift, is_rush, notes, extra: {…}}
  *
- * Strings are UTF-8, numbers their text; absent fields are NULL.  An unknown
- * field, a wrong type or a field that the API cannot express is an ERROR that
- * names it ("lines[2].designs[0].placement"), so nothing is dropped silently.
+ * Strings are UTF-8, numbers their text; absent fields and JSON nulls are NULL.
+ * An unknown field, a wrong type or a field that the API cannot express is an
+ * ERROR that names it ("lines[2].designs[0].placement", "options.currency"), so
+ * nothing is dropped silently.
  */
 #ifndef CS_API_FORM_H
 #define CS_API_FORM_H
@@ -95,14 +96,16 @@ typedef enum CsFormPurpose
 /*
  * Reads the form and checks it against what 'api' can express and the rules
  * that need no catalogue (required fields, lengths, quantities, counts).
- * 'lines', 'ship_to' and 'options' are jsonb Datums, or 0 for NULL.  Throws
- * 22023 or 23502 with every violation in DETAIL.  Everything in 'cxt'.
+ * 'lines', 'ship_to' and 'options' are jsonb Datums, or 0 for NULL; the
+ * external id is in the server's encoding.  Throws 22023 with a violation in
+ * each line of DETAIL, and 0A000 for a quote where there are none.  Everything
+ * in 'cxt'.
  */
 extern CsForm *cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose,
 							const char *external_id, Datum lines, Datum ship_to,
 							Datum options);
 
-/* Designs alone, for adding to a placed order: jsonb array → ndesigns, designs. */
+/* Designs alone, for adding to a placed order: jsonb array → ndesigns, designs; throws 22023. */
 extern CsDesign *cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns);
 
 /* The body that places the order: UTF-8, exact, 'extra' merged.  palloc'd. */

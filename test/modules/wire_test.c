@@ -28,6 +28,8 @@ PG_FUNCTION_INFO_V1(wire_utf8_from_jsonb);
 PG_FUNCTION_INFO_V1(wire_jsonb_from_utf8);
 PG_FUNCTION_INFO_V1(wire_sha256);
 PG_FUNCTION_INFO_V1(wire_hmac_sha256);
+PG_FUNCTION_INFO_V1(wire_body);
+PG_FUNCTION_INFO_V1(wire_designs_body);
 
 static bytea *
 bytes_of(const char *data, size_t length)
@@ -161,4 +163,53 @@ wire_hmac_sha256(PG_FUNCTION_ARGS)
 		cs_equal_constant_time((uint8 *) VARDATA_ANY(expected), mac, sizeof(mac));
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s %s", cs_hex(mac, sizeof(mac)),
 											  equal ? "equal" : "different")));
+}
+
+static const CsApi *
+api_named(text *name)
+{
+	const CsApi *api = cs_api_find(text_to_cstring(name));
+
+	if (api == NULL)
+		elog(ERROR, "there is no such API");
+	return api;
+}
+
+static Datum
+argument(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? (Datum) 0 : PG_GETARG_DATUM(number);
+}
+
+/*
+ * wire_body(api text, quote boolean, external_id text, lines jsonb, ship_to jsonb,
+ * options jsonb) → bytea: the body that the form becomes.
+ */
+Datum
+wire_body(PG_FUNCTION_ARGS)
+{
+	const CsApi *api = api_named(PG_GETARG_TEXT_PP(0));
+	bool		quote = PG_GETARG_BOOL(1);
+	char	   *external_id = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	CsForm	   *form = cs_form_read(CurrentMemoryContext, api, quote ? CS_FORM_QUOTE : CS_FORM_ORDER,
+									external_id, argument(fcinfo, 3), argument(fcinfo, 4),
+									argument(fcinfo, 5));
+	size_t		length;
+	char	   *body = quote ? cs_form_quote_body(api, form, &length) :
+		cs_form_order_body(api, form, &length);
+
+	PG_RETURN_BYTEA_P(bytes_of(body, length));
+}
+
+/* wire_designs_body(designs jsonb) → bytea, of the one API that takes designs later */
+Datum
+wire_designs_body(PG_FUNCTION_ARGS)
+{
+	int			ndesigns;
+	CsDesign   *designs = cs_form_read_designs(CurrentMemoryContext, argument(fcinfo, 0), &ndesigns);
+	CsWriter	writer;
+
+	cs_writer_init(&writer);
+	cs_api_customhub_v1.orders->write_designs(&writer, designs, ndesigns);
+	PG_RETURN_BYTEA_P(bytes_of(writer.out.data, writer.out.len));
 }

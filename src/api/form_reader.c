@@ -1,0 +1,434 @@
+/*
+ * form_reader.c
+ *	  Objects of the order form → structs, by tables of fields.
+ *
+ * Nothing in a form is dropped silently: a field is read, or it is named with
+ * the reason why not.  All that is wrong is collected and thrown at once, so
+ * that whoever writes a mapping does not find the faults one by one.
+ */
+#include "postgres.h"
+
+#include "src/api/form_reader.h"
+#include "src/wire/parse.h"
+
+#define SHOWN_VIOLATIONS 50
+#define SHOWN_NAME 80			/* bytes of a field's name */
+
+void
+cs_form_reader_init(CsFormReader *reader, const CsApi *api, const char *const *fields,
+					const char *const *required)
+{
+	memset(reader, 0, sizeof(*reader));
+	reader->api = api;
+	reader->fields = fields;
+	reader->required = required;
+	reader->url_required = true;
+	initStringInfo(&reader->place);
+	initStringInfo(&reader->detail);
+}
+
+int
+cs_form_enter(CsFormReader *reader, const char *name, int index)
+{
+	int			mark = reader->place.len;
+
+	if (name == NULL)
+		appendStringInfo(&reader->place, "[%d]", index);
+	else
+	{
+		if (mark > 0)
+			appendStringInfoChar(&reader->place, '.');
+		appendStringInfoString(&reader->place, name);
+	}
+	return mark;
+}
+
+void
+cs_form_leave(CsFormReader *reader, int mark)
+{
+	reader->place.len = mark;
+	reader->place.data[mark] = '\0';
+}
+
+static void complain(CsFormReader *reader, const char *format, va_list args)
+			pg_attribute_printf(2, 0);
+
+static void
+complain(CsFormReader *reader, const char *format, va_list args)
+{
+	StringInfo	detail = &reader->detail;
+	int			needed;
+
+	if (++reader->violations > SHOWN_VIOLATIONS)
+		return;
+	if (detail->len > 0)
+		appendStringInfoChar(detail, '\n');
+	appendStringInfo(detail, "%s: ", reader->place.data);
+	for (;;)
+	{
+		va_list		copy;
+
+		va_copy(copy, args);
+		needed = appendStringInfoVA(detail, format, copy);
+		va_end(copy);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(detail, needed);
+	}
+}
+
+void
+cs_form_complain(CsFormReader *reader, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	complain(reader, format, args);
+	va_end(args);
+}
+
+void
+cs_form_complain_of(CsFormReader *reader, const char *name, const char *format,...)
+{
+	char	   *shown = cs_server_from_utf8(name, strlen(name));
+	int			mark = cs_form_enter(reader, cs_printable(shown, strlen(shown), SHOWN_NAME), 0);
+	va_list		args;
+
+	va_start(args, format);
+	complain(reader, format, args);
+	va_end(args);
+	cs_form_leave(reader, mark);
+}
+
+void
+cs_form_reader_finish(CsFormReader *reader, const char *what)
+{
+	if (reader->violations == 0)
+		return;
+	if (reader->violations > SHOWN_VIOLATIONS)
+		appendStringInfo(&reader->detail, "\nand %d more", reader->violations - SHOWN_VIOLATIONS);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 reader->api ?
+			 errmsg("%s is not valid for API \"%s\"", what, reader->api->name) :
+			 errmsg("%s is not valid", what),
+			 errdetail_internal("%s", reader->detail.data)));
+}
+
+/* What follows 'part' + 'name' in the path, or NULL if it does not begin so. */
+static inline const char *
+behind(const char *path, const char *part, const char *name)
+{
+	while (*part)
+		if (*path++ != *part++)
+			return NULL;
+	while (*name)
+		if (*path++ != *name++)
+			return NULL;
+	return path;
+}
+
+bool
+cs_form_requires(const CsFormReader *reader, const char *part, const char *name)
+{
+	if (!reader->url_required && strcmp(name, "url") == 0)
+		return false;
+	for (int i = 0; reader->required && reader->required[i]; i++)
+	{
+		const char *rest = behind(reader->required[i], part, name);
+
+		if (rest && *rest == '\0')
+			return true;
+	}
+	return false;
+}
+
+bool
+cs_form_expresses(const CsFormReader *reader, const char *part, const char *name)
+{
+	if (reader->fields == NULL)
+		return true;
+	for (int i = 0; reader->fields[i]; i++)
+	{
+		const char *rest = behind(reader->fields[i], part, name);
+
+		if (rest && (*rest == '\0' || *rest == '.'))
+			return true;
+	}
+	return false;
+}
+
+/* ---- one value ---- */
+
+static bool
+all_letters(const char *string, size_t length, size_t expected)
+{
+	for (size_t i = 0; i < length; i++)
+		if (string[i] < 'A' || string[i] > 'Z')
+			return false;
+	return length == expected;
+}
+
+static bool
+is_uuid(const char *string, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		char		c = string[i];
+		bool		hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+		bool		hex = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'f');
+
+		if (hyphen ? c != '-' : !hex)
+			return false;
+	}
+	return length == 36;
+}
+
+/* Neither blanks nor control characters, and something behind https:// */
+static bool
+is_https_url(const char *string, size_t length)
+{
+	static const char scheme[] = "https://";
+	size_t		skip = sizeof(scheme) - 1;
+
+	if (length <= skip || pg_strncasecmp(string, scheme, skip) != 0 || string[skip] == '/')
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char) string[i] <= ' ' || string[i] == 0x7f)
+			return false;
+	return true;
+}
+
+static bool
+is_time_with_offset(const char *string, size_t length)
+{
+	TimestampTz timestamp;
+
+	return cs_parse_timestamp(string, length, &timestamp) && length > 10 &&
+		strpbrk(string + 10, "Zz+-") != NULL;
+}
+
+static bool
+is_blank(const char *string)
+{
+	return string[strspn(string, " \t\r\n")] == '\0';
+}
+
+/* The text of an integer from 1 to the API's limit, or NULL with a complaint. */
+static const char *
+read_quantity(CsFormReader *reader, const CsJson *value)
+{
+	const char *number = cs_json_number(value);
+	int			limit = reader->api ? reader->api->orders->max_quantity : 0;
+	int64		quantity;
+	int64		digits;
+	int			scale;
+
+	if (number != NULL && cs_parse_decimal(number, &digits, &scale) == CS_DECIMAL_SHORT &&
+		cs_decimal_to_int64(digits, scale, &quantity) &&
+		quantity >= 1 && (limit == 0 || quantity <= limit))
+		return psprintf(INT64_FORMAT, quantity);
+	if (limit > 0)
+		cs_form_complain(reader, "must be an integer from 1 to %d", limit);
+	else
+		cs_form_complain(reader, "must be an integer of at least 1");
+	return NULL;
+}
+
+/* The text of a number above zero, or NULL with a complaint. */
+static const char *
+read_measure(CsFormReader *reader, const CsJson *value)
+{
+	const char *number = cs_json_number(value);
+	int64		digits = 1;
+	int			scale;
+
+	if (number != NULL && number[0] != '-' &&
+		cs_parse_decimal(number, &digits, &scale) != CS_DECIMAL_ABSURD && digits > 0)
+		return number;
+	cs_form_complain(reader, "must be a number greater than 0");
+	return NULL;
+}
+
+/* The string, if it is of its kind; or NULL with a complaint. */
+static const char *
+read_string(CsFormReader *reader, CsFieldKind kind, const CsJson *value)
+{
+	const char *currency = reader->api ? reader->api->orders->only_currency : NULL;
+	size_t		length;
+	const char *string = cs_json_string(value, &length);
+	const char *expected = NULL;
+
+	if (string == NULL)
+	{
+		if (kind == CS_FIELD_IDENTIFIER && cs_json_type(value) == CS_JSON_INTEGER)
+			return cs_json_number(value);
+		cs_form_complain(reader, "must be a string, not %s",
+						 cs_json_type_name(cs_json_type(value)));
+		return NULL;
+	}
+	if (kind == CS_FIELD_IDENTIFIER && is_blank(string))
+	{
+		cs_form_complain(reader, "must not be blank");
+		return NULL;
+	}
+	if (kind == CS_FIELD_UUID && !is_uuid(string, length))
+		expected = "a UUID";
+	else if (kind == CS_FIELD_COUNTRY && !all_letters(string, length, 2))
+		expected = "a country code of two capital letters (ISO 3166-1 alpha-2)";
+	else if (kind == CS_FIELD_CURRENCY && !all_letters(string, length, 3))
+		expected = "a currency code of three capital letters (ISO 4217)";
+	else if (kind == CS_FIELD_URL && !is_https_url(string, length))
+		expected = "an https URL";
+	else if (kind == CS_FIELD_TIME && !is_time_with_offset(string, length))
+		expected = "a date and time in ISO 8601 with offset";
+	else if (kind == CS_FIELD_CURRENCY && currency && strcmp(string, currency) != 0)
+	{
+		cs_form_complain(reader, "must be %s, the only currency of %s", currency,
+						 reader->api->title);
+		return NULL;
+	}
+	if (expected)
+	{
+		cs_form_complain(reader, "must be %s", expected);
+		return NULL;
+	}
+	return string;
+}
+
+static const char *
+read_flag(CsFormReader *reader, const CsJson *value)
+{
+	bool		flag;
+
+	if (cs_json_boolean(value, &flag))
+		return flag ? "true" : "false";
+	cs_form_complain(reader, "must be true or false");
+	return NULL;
+}
+
+/* Stores the value of a field that is known and expressible. */
+static void
+read_field(CsFormReader *reader, const CsField *field, const CsJson *value, void *target)
+{
+	void	   *slot = (char *) target + field->offset;
+
+	switch (field->kind)
+	{
+		case CS_FIELD_QUANTITY:
+			*(const char **) slot = read_quantity(reader, value);
+			break;
+		case CS_FIELD_MEASURE:
+			*(const char **) slot = read_measure(reader, value);
+			break;
+		case CS_FIELD_FLAG:
+			*(const char **) slot = read_flag(reader, value);
+			break;
+		case CS_FIELD_OBJECT:
+			if (cs_json_type(value) != CS_JSON_OBJECT)
+				cs_form_complain(reader, "must be an object, not %s",
+								 cs_json_type_name(cs_json_type(value)));
+			else
+				*(const CsJson **) slot = value;
+			break;
+		case CS_FIELD_LIST:
+			if (cs_json_type(value) != CS_JSON_ARRAY)
+				cs_form_complain(reader, "must be an array, not %s",
+								 cs_json_type_name(cs_json_type(value)));
+			else
+				*(const CsJson **) slot = value;
+			break;
+		default:
+			*(const char **) slot = read_string(reader, field->kind, value);
+			break;
+	}
+}
+
+/* ---- one part ---- */
+
+typedef struct PartReading
+{
+	CsFormReader *reader;
+	const char *part;
+	const CsField *fields;
+	void	   *target;
+} PartReading;
+
+/* "sku, quantity, designs": what may stand here. */
+static char *
+expressible_names(const PartReading *reading)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (const CsField *field = reading->fields; field->name; field++)
+		if (cs_form_expresses(reading->reader, reading->part, field->name))
+			appendStringInfo(&names, "%s%s", names.len ? ", " : "", field->name);
+	return names.data;
+}
+
+/*
+ * One member of the object.  JSON null is the same as no member, but its name
+ * must be one.
+ */
+static void
+read_member(const char *key, const CsJson *value, void *arg)
+{
+	PartReading *reading = arg;
+	CsFormReader *reader = reading->reader;
+	const CsField *field = reading->fields;
+	int			mark;
+
+	while (field->name && strcmp(field->name, key) != 0)
+		field++;
+	if (field->name == NULL)
+	{
+		cs_form_complain_of(reader, key, "is no field of the form; there are %s",
+							expressible_names(reading));
+		return;
+	}
+	if (cs_json_type(value) == CS_JSON_NULL)
+		return;
+	mark = cs_form_enter(reader, field->name, 0);
+	if (cs_form_expresses(reader, reading->part, field->name))
+		read_field(reader, field, value, reading->target);
+	else
+		cs_form_complain(reader, "cannot be expressed by %s", reader->api->title);
+	cs_form_leave(reader, mark);
+}
+
+/* What must be there and is not; what was there and wrong was complained of. */
+static void
+check_required(const PartReading *reading, const CsJson *object)
+{
+	for (const CsField *field = reading->fields; field->name; field++)
+	{
+		const char *value = *(const char **) ((char *) reading->target + field->offset);
+		bool		blank = value != NULL && field->kind < CS_FIELD_OBJECT && is_blank(value);
+
+		if ((value != NULL && !blank) ||
+			!cs_form_requires(reading->reader, reading->part, field->name))
+			continue;
+		if (blank)
+			cs_form_complain_of(reading->reader, field->name, "must not be blank");
+		else if (cs_json_get(object, field->name) == NULL)
+			cs_form_complain_of(reading->reader, field->name, "is required");
+	}
+}
+
+bool
+cs_form_read_part(CsFormReader *reader, const char *part, const CsField *fields,
+				  const CsJson *object, void *target)
+{
+	PartReading reading = {reader, part, fields, target};
+
+	if (cs_json_type(object) != CS_JSON_OBJECT)
+	{
+		cs_form_complain(reader, "must be an object, not %s",
+						 cs_json_type_name(cs_json_type(object)));
+		return false;
+	}
+	cs_json_each(object, read_member, &reading);
+	check_required(&reading, object);
+	return true;
+}
