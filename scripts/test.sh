@@ -42,18 +42,17 @@ count()
 	echo "$1 $2" >"$STAGE/log/$part.count"
 }
 
-# A single test that is a command: say how it went.
+# A single test that is a command; what it prints is seen if it fails.
 check()
 {
-	local what=$1
+	local what=$1 output
 
 	shift
-	echo "--- $what"
-	if "$@"; then
+	if output=$("$@" 2>&1); then
 		good=$((good + 1))
 	else
 		bad=$((bad + 1))
-		echo "FAILED: $what"
+		printf -- '--- %s\n%s\n' "$what" "$output"
 	fi
 }
 
