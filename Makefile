@@ -46,7 +46,7 @@ REGRESS = options
 ISOLATION =
 
 # C drivers that print TAP: test/unit/NAME.c.
-UNITS = budget parse
+UNITS = budget tokens parse
 
 REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
 ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \
