@@ -174,6 +174,7 @@ test_pgtap()
 	local good=0 bad=0
 
 	cluster=$STAGE/tmp/pgtap
+	stage_user rm -rf "$cluster"
 	stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >/dev/null &&
 		stage_run tee -a "$cluster/postgresql.conf" <"$STAGE/src/cupsource.conf" >/dev/null &&
 		stage_run pg_ctl -D "$cluster" -l "$STAGE/log/pgtap.server" -s -w \
