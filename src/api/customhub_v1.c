@@ -78,6 +78,9 @@ static const CsColumn model_columns[] =
 	{"priced_variation_count", CS_TYPE_INTEGER, 0, "pricing.pricedVariationCount"},
 	{"variation_count", CS_TYPE_INTEGER, 0, "variationCount"},
 	{"is_featured", CS_TYPE_BOOLEAN, 0, "isFeatured"},
+	/* Rows of their own; here they only count as held. */
+	{"variations", CS_TYPE_JSONB, 0, "variations"},
+	{"placements", CS_TYPE_JSONB, 0, "placements"},
 	{0}
 };
 
@@ -106,6 +109,7 @@ static const CsColumn placement_columns[] =
 	{"label", CS_TYPE_TEXT, 1, "label"},
 	{"max_width_inches", CS_TYPE_NUMERIC, 1, "maxWidthInches"},
 	{"max_height_inches", CS_TYPE_NUMERIC, 1, "maxHeightInches"},
+	{"print_methods", CS_TYPE_JSONB, 1, "printMethods"},
 	{0}
 };
 
