@@ -21,7 +21,7 @@ API      = api form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
 CLIENT   = options server account attempt auth call rows page
 # [4] features
-CATALOG  =
+CATALOG  = rowset run absent details refresh live
 ORDERS   =
 WEBHOOKS =
 OPS      = version ops
@@ -38,7 +38,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 
 # The install script is these, one after the other.
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
-	src/catalog/runs.sql src/catalog/views.sql \
+	src/catalog/runs.sql src/catalog/views.sql src/catalog/live.sql \
 	src/ops/ops.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.

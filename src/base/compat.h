@@ -75,4 +75,10 @@ typedef struct CsJsonbBuild
 #define CS_SENTINEL
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define CS_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define CS_LOCK_HELD(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 #endif							/* CS_BASE_COMPAT_H */

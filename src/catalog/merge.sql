@@ -349,7 +349,7 @@ COMMENT ON FUNCTION cs_internal.merge_variations(text, text, cs_internal.variati
 'and how many are no longer there.';
 REVOKE ALL ON FUNCTION cs_internal.merge_variations(text, text, cs_internal.variation_row[]) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.merge_model_detail(account text, detail cs_internal.detail_row,
+CREATE FUNCTION cs_internal.merge_model_detail(account text, model text, detail cs_internal.detail_row,
   variations cs_internal.variation_row[], placements cs_internal.placement_row[],
   print_methods cs_internal.print_method_row[], whole_fingerprint bigint,
   OUT added bigint, OUT changed bigint, OUT revived bigint, OUT discontinued bigint)
@@ -365,14 +365,14 @@ BEGIN
   discontinued := 0;
   SELECT m.detail_fingerprint, m.detail_due, m.discontinued_at INTO known
     FROM cs_internal.models AS m
-   WHERE m.server = account AND m.model_id = detail.model_id;
+   WHERE m.server = account AND m.model_id = model;
   IF NOT FOUND OR known.discontinued_at IS NOT NULL THEN
     RETURN;
   END IF;
   IF known.detail_fingerprint = whole_fingerprint THEN
     IF known.detail_due THEN
       UPDATE cs_internal.models AS m SET detail_due = false, detail_at = now()
-       WHERE m.server = account AND m.model_id = detail.model_id;
+       WHERE m.server = account AND m.model_id = model;
     END IF;
     RETURN;
   END IF;
@@ -382,42 +382,42 @@ BEGIN
          care = detail.care, sizing = detail.sizing, categories = detail.categories, images = detail.images,
          detail_raw = detail.raw, fetched_at = now(), detail_fingerprint = whole_fingerprint,
          detail_at = now(), detail_due = false
-   WHERE m.server = account AND m.model_id = detail.model_id;
+   WHERE m.server = account AND m.model_id = model;
 
   SELECT v.added, v.changed, v.revived, v.discontinued INTO added, changed, revived, discontinued
-    FROM cs_internal.merge_variations(account, detail.model_id, variations) AS v;
+    FROM cs_internal.merge_variations(account, model, variations) AS v;
 
   DELETE FROM cs_internal.placements AS p
-   WHERE p.server = account AND p.model_id = detail.model_id
+   WHERE p.server = account AND p.model_id = model
      AND NOT EXISTS (SELECT FROM unnest(placements) AS r
                       WHERE r.placement = p.placement AND r.fingerprint = p.fingerprint);
   INSERT INTO cs_internal.placements (server, model_id, placement, label, max_width_inches, max_height_inches,
          raw, fetched_at, fingerprint)
-  SELECT account, detail.model_id, r.placement, r.label, r.max_width_inches, r.max_height_inches,
+  SELECT account, model, r.placement, r.label, r.max_width_inches, r.max_height_inches,
          r.raw, now(), r.fingerprint
     FROM unnest(placements) AS r
    WHERE NOT EXISTS (SELECT FROM cs_internal.placements AS p
-                      WHERE p.server = account AND p.model_id = detail.model_id AND p.placement = r.placement);
+                      WHERE p.server = account AND p.model_id = model AND p.placement = r.placement);
 
   DELETE FROM cs_internal.print_methods AS p
-   WHERE p.server = account AND p.model_id = detail.model_id
+   WHERE p.server = account AND p.model_id = model
      AND NOT EXISTS (SELECT FROM unnest(print_methods) AS r
                       WHERE r.placement = p.placement AND r.print_method = p.print_method
                         AND r.fingerprint = p.fingerprint);
   INSERT INTO cs_internal.print_methods (server, model_id, placement, print_method, label, price, price_source,
          raw, fetched_at, fingerprint)
-  SELECT account, detail.model_id, r.placement, r.print_method, r.label, r.price, r.price_source,
+  SELECT account, model, r.placement, r.print_method, r.label, r.price, r.price_source,
          r.raw, now(), r.fingerprint
     FROM unnest(print_methods) AS r
    WHERE NOT EXISTS (SELECT FROM cs_internal.print_methods AS p
-                      WHERE p.server = account AND p.model_id = detail.model_id
+                      WHERE p.server = account AND p.model_id = model
                         AND p.placement = r.placement AND p.print_method = r.print_method);
 END $$;
-COMMENT ON FUNCTION cs_internal.merge_model_detail(text, cs_internal.detail_row, cs_internal.variation_row[],
+COMMENT ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) IS
 'Stores a model''s detail with all its variations, placements and print methods; nothing is read further if whole_fingerprint, the hash over all of them, is the stored one. '
 'Returns the numbers of variations, as merge_variations does. A model that is not stored, or discontinued, is left alone: only the list brings models in.';
-REVOKE ALL ON FUNCTION cs_internal.merge_model_detail(text, cs_internal.detail_row, cs_internal.variation_row[],
+REVOKE ALL ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.merge_balance(account text, wallet cs_internal.balance_row, OUT changed bigint)

@@ -23,7 +23,8 @@ AS $$
 BEGIN
   SELECT r.* INTO begun FROM cs_internal.catalog_runs AS r WHERE r.server = account FOR UPDATE;
   resumed := FOUND AND begun.state <> 'complete' AND (begun."position" IS NOT NULL OR begun.phase = 'details')
-             AND begun.checkpoint_at > now() - interval '1 day';
+             AND begun.checkpoint_at > now() - interval '1 day'
+             AND (begun.entire OR begun.phase = 'list' OR NOT want_entire);
 
   IF begun.server IS NULL THEN
     INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at)
@@ -149,15 +150,16 @@ END $$;
 COMMENT ON FUNCTION cs_internal.refresh_complete(text) IS 'Every page and every detail of the run was read.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_complete(text) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.refresh_failed(account text, message text) RETURNS void
+CREATE FUNCTION cs_internal.refresh_failed(account text, message text, anew boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   UPDATE cs_internal.catalog_runs AS r
-     SET state = 'failed', last_error = message, last_error_at = now()
+     SET state = 'failed', last_error = message, last_error_at = now(),
+         "position" = CASE WHEN NOT anew THEN r."position" END
    WHERE r.server = account AND r.state = 'running';
 END $$;
-COMMENT ON FUNCTION cs_internal.refresh_failed(text, text) IS
-'The run stopped. The rows stay as its pages left them, each as the partner had it; the next run goes on from its checkpoint.';
-REVOKE ALL ON FUNCTION cs_internal.refresh_failed(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.refresh_failed(text, text, boolean) IS
+'The run stopped. The rows stay as its pages left them, each as the partner had it; the next run goes on from its checkpoint, or, if the partner refused the position, begins anew.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_failed(text, text, boolean) FROM PUBLIC;

@@ -241,7 +241,7 @@ CREATE TYPE cs_internal.model_row AS (
 COMMENT ON TYPE cs_internal.model_row IS 'A model as read from a page of the list.';
 
 CREATE TYPE cs_internal.detail_row AS (
-  fingerprint bigint, model_id text, material text, fit_type text, description text, care text, sizing text,
+  fingerprint bigint, material text, fit_type text, description text, care text, sizing text,
   categories jsonb, images text[], raw jsonb);
 COMMENT ON TYPE cs_internal.detail_row IS 'What only a model''s detail says.';
 

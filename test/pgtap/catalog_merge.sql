@@ -106,8 +106,8 @@ $$ SELECT (jsonb_populate_record(NULL::cs_internal.variation_row, jsonb_build_ob
      'handling_fee', 0.5, 'currency', 'USD'))).* $$;
 CREATE FUNCTION detail(whole bigint, VARIADIC page cs_internal.variation_row[]) RETURNS text LANGUAGE sql AS
 $$ SELECT concat_ws(' ', d.added, d.changed, d.revived, d.discontinued)
-     FROM cs_internal.merge_model_detail('hub',
-       (jsonb_populate_record(NULL::cs_internal.detail_row, '{"model_id": "m", "material": "cotton"}')), page,
+     FROM cs_internal.merge_model_detail('hub', 'm',
+       jsonb_populate_record(NULL::cs_internal.detail_row, '{"material": "cotton"}'), page,
        ARRAY[(1, 'width1', 'Front', 12, 12, NULL), (2, 'width2', 'Back', 4, 4, NULL)]::cs_internal.placement_row[],
        ARRAY[(1, 'width1', 'DTF', 'Film', 2.50, 'dealer', NULL), (2, 'width1', 'DTG', 'Garment', 3.00, 'dealer', NULL),
              (3, 'width2', 'DTF', 'Film', 2.50, 'dealer', NULL)]::cs_internal.print_method_row[], whole) AS d $$;

@@ -1,0 +1,157 @@
+/*
+ * absent.c
+ *	  What was not in the partner's list any more.
+ *
+ * An unchanged row must not be written, so that it was seen cannot be noted
+ * with it.  A Bloom filter notes it, in a few MB whatever the number of rows:
+ * it may take an absent row for one that was seen (in about one case of a
+ * thousand at worst, and differently in each run), never the other way.
+ *
+ * Pages shift while rows come and go, so a row may be missed although it is
+ * there.  Absence counts when the list is read by cursor and the partner's
+ * total, the same on each page, agrees with what was seen; or when a second
+ * complete run misses the row too; a model also when its detail is answered
+ * with 404.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "src/catalog/rowset.h"
+#include "src/catalog/run.h"
+
+#define FILTER_MAX_KB (16 * 1024)
+#define CHUNK 1000				/* stored ids that are looked at together */
+
+static CsStatement offered_statement = {
+	.sql = "SELECT i FROM cs_internal.items_on_offer($1, $2, $3) AS i",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID},
+};
+
+static CsStatement products_absent_statement = {
+	.sql = "SELECT a.discontinued, a.discontinued AS skus FROM cs_internal.mark_products_absent($1, $2, $3, $4) AS a",
+	.nargs = 4,
+	.argtypes = {TEXTOID, INT8OID, TEXTARRAYOID, BOOLOID},
+};
+
+static CsStatement models_absent_statement = {
+	.sql = "SELECT a.discontinued, a.skus FROM cs_internal.mark_models_absent($1, $2, $3) AS a",
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, TEXTARRAYOID},
+};
+
+void
+cs_absent_see(CsRun *run, uint64 key)
+{
+	if (run->seen == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run->cxt);
+
+		/* Twice the rows to be expected: four bytes for each. */
+		run->seen = bloom_create(2 * Max(Max(run->total, run->products), 10000), FILTER_MAX_KB,
+								 (uint64) run->number);
+		MemoryContextSwitchTo(old);
+	}
+	if (bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key)))
+	{
+		run->distinct++;
+		bloom_add_element(run->seen, (unsigned char *) &key, sizeof(key));
+	}
+}
+
+static bool
+was_seen(const CsRun *run, Datum id)
+{
+	uint64		key = cs_rowset_hash_text(id);
+
+	return run->seen != NULL && !bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key));
+}
+
+/* In a scope: these are absent. */
+static void
+mark_chunk(CsRun *run, bool models, bool confirmed, Datum *ids, int nids)
+{
+	Datum		values[4] = {
+		run->server,
+		Int64GetDatum(run->number),
+		PointerGetDatum(construct_array(ids, nids, TEXTOID, -1, false, TYPALIGN_INT)),
+		BoolGetDatum(confirmed),
+	};
+	int64		gone;
+
+	cs_state_run(models ? &models_absent_statement : &products_absent_statement, values, NULL);
+	gone = cs_run_result("discontinued");
+	run->discontinued += gone;
+	run->products -= gone;
+	run->skus -= cs_run_result("skus");
+}
+
+/*
+ * Looks at the stored rows after 'after'; returns the last one's id, or NULL
+ * at the end.  Counts them in *offered.
+ */
+static Datum
+check_chunk(CsRun *run, bool models, bool confirmed, Datum after, int64 *offered)
+{
+	Datum		values[3] = {run->server, after, Int64GetDatum(CHUNK)};
+	Datum		last = (Datum) 0;
+	Datum		absent[CHUNK];
+	int			nabsent = 0;
+	uint64		n;
+
+	cs_run_enter(run);
+	n = cs_state_run(&offered_statement, values, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (!was_seen(run, id))
+			absent[nabsent++] = id;
+		if (i == n - 1 && n == CHUNK)
+		{
+			MemoryContext old = MemoryContextSwitchTo(run->page_cxt);
+
+			last = PointerGetDatum(PG_DETOAST_DATUM_COPY(id));
+			MemoryContextSwitchTo(old);
+		}
+	}
+	*offered += n;
+	if (nabsent > 0)
+	{
+		mark_chunk(run, models, confirmed, absent, nabsent);
+		cs_run_checkpoint(run, true);
+	}
+	cs_run_leave(run);
+	cs_run_commit(run);
+	return last;
+}
+
+void
+cs_absent_mark(CsRun *run, const CsResource *resource)
+{
+	bool		models = strcmp(resource->name, "models") == 0;
+	bool		confirmed = resource->paging == CS_PAGING_CURSOR && run->total_constant &&
+		run->total == run->distinct;
+	int64		discontinued = run->discontinued;
+	int64		offered = 0;
+	Datum		after;
+
+	/* Every row that was seen is stored; so nothing is absent if there are no others. */
+	if (run->distinct == run->products)
+		return;
+
+	MemoryContextReset(run->page_cxt);
+	after = PointerGetDatum(cstring_to_text(""));
+	while (after != (Datum) 0)
+		after = check_chunk(run, models, confirmed, after, &offered);
+
+	/* They were counted; now it is certain. */
+	run->products = offered - (run->discontinued - discontinued);
+	if (!models)
+		run->skus = run->products;
+}

@@ -1,0 +1,357 @@
+/*
+ * details.c
+ *	  What the list of models does not say: variations with their prices,
+ *	  placements, print methods; and the wallet.
+ *
+ * A detail costs one request, at 60 a minute.  So those are read whose model
+ * is new, changed in the list or went missing from it, and then a share of
+ * the others, going round in the order of their ids: the next ones are those
+ * unseen for longest, and only the place where the last run stopped is
+ * stored.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "src/base/guc.h"
+#include "src/catalog/rowset.h"
+#include "src/catalog/run.h"
+
+#define BATCH 100				/* ids that are looked up together */
+
+static CsStatement begin_statement = {
+	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1) AS d",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static CsStatement due_statement = {
+	.sql = "SELECT d FROM cs_internal.details_due($1, $2) AS d",
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+static CsStatement unseen_statement = {
+	.sql = "SELECT d FROM cs_internal.details_unseen($1, $2, $3) AS d",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID},
+};
+
+static CsStatement merge_statement = {
+	.sql = "SELECT d.added, d.changed, d.revived, d.discontinued "
+	"FROM cs_internal.merge_model_detail($1, $2, $3, $4, $5, $6, $7) AS d",
+	.nargs = 7,
+	.argtypes = {TEXTOID, TEXTOID, InvalidOid, InvalidOid, InvalidOid, InvalidOid, INT8OID},
+};
+
+static CsStatement gone_statement = {
+	.sql = "SELECT d.discontinued, d.skus FROM cs_internal.discontinue_model($1, $2) AS d",
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static CsStatement balance_statement = {
+	.sql = "SELECT b FROM cs_internal.merge_balance($1, $2) AS b",
+	.nargs = 2,
+	.argtypes = {TEXTOID, InvalidOid},
+};
+
+/* The four parts of a detail, in the order of merge_model_detail's arguments. */
+enum
+{
+	PART_MODEL, PART_VARIATIONS, PART_PLACEMENTS, PART_PRINT_METHODS, NPARTS
+};
+
+static const struct
+{
+	const char *resource;
+	const char *type;
+	const char *keys[CS_ROWSET_MAX_KEYS + 1];
+}			parts[NPARTS] =
+{
+	{"model", "detail_row", {NULL}},
+	{"variations", "variation_row", {"variation_id", NULL}},
+	{"placements", "placement_row", {"placement", NULL}},
+	{"print_methods", "print_method_row", {"placement", "print_method", NULL}},
+};
+
+typedef struct Details
+{
+	CsRun	   *run;
+	const CsResource *resource; /* "model" */
+	CsRowset   *rowsets[NPARTS];
+	MemoryContext call_cxts[2]; /* the detail being stored, and the one on the wire */
+} Details;
+
+static CsCall *
+begin_call(const CsRun *run, MemoryContext cxt, const CsResource *resource, const char *path)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	CsCallSpec	spec = {
+		.endpoint = psprintf("GET %s", resource->path),
+		.method = "GET",
+		.path = path,
+		.repeatable = true,
+		.priority = CS_PRIORITY_CATALOG,
+		.max_retries = cs_guc_max_retries,
+		.timeout_ms = cs_guc_timeout,
+	};
+	CsCall	   *call = cs_call_begin(cxt, run->account, &spec);
+	long		wait_ms;
+
+	(void) cs_call_advance(call, &wait_ms);
+	MemoryContextSwitchTo(old);
+	return call;
+}
+
+/* Asks for the detail of a model. */
+static CsCall *
+begin_detail(const Details *details, int turn, const char *model)
+{
+	MemoryContext cxt = details->call_cxts[turn];
+	MemoryContext old;
+	char	   *path;
+
+	MemoryContextReset(cxt);
+	old = MemoryContextSwitchTo(cxt);
+	path = cs_path_expand(details->resource->path, "model_id", cs_utf8_from_server(model), NULL);
+	MemoryContextSwitchTo(old);
+	return begin_call(details->run, cxt, details->resource, path);
+}
+
+/* ---- One detail ---- */
+
+static void
+store_detail(const Details *details, const char *model, const CsJson *document)
+{
+	CsRun	   *run = details->run;
+	Datum		values[7] = {run->server, CStringGetTextDatum(model)};
+	uint64		whole = 0;
+	int64		added;
+	int64		changed;
+	int64		revived;
+	int64		discontinued;
+
+	for (int i = 0; i < NPARTS; i++)
+	{
+		cs_rowset_read(details->rowsets[i], document);
+		whole = whole * 31 + (uint64) cs_rowset_fingerprint(details->rowsets[i]);
+		values[2 + i] = i == PART_MODEL ? cs_rowset_first(details->rowsets[i]) :
+			cs_rowset_array(details->rowsets[i]);
+	}
+	values[6] = Int64GetDatum((int64) whole);
+
+	cs_run_enter(run);
+	cs_state_run(&merge_statement, values, NULL);
+	added = cs_run_result("added");
+	changed = cs_run_result("changed");
+	revived = cs_run_result("revived");
+	discontinued = cs_run_result("discontinued");
+	run->added += added;
+	run->changed += changed;
+	run->discontinued += discontinued;
+	run->skus += added + revived - discontinued;
+	run->rows++;
+	cs_run_checkpoint(run, added + changed + discontinued > 0);
+	cs_run_leave(run);
+}
+
+/* The model's detail was answered with 404. */
+static void
+forget_model(CsRun *run, const char *model)
+{
+	Datum		values[2] = {run->server, CStringGetTextDatum(model)};
+
+	cs_run_enter(run);
+	cs_state_run(&gone_statement, values, NULL);
+	run->discontinued += cs_run_result("discontinued");
+	run->products -= cs_run_result("discontinued");
+	run->skus -= cs_run_result("skus");
+	run->rows++;
+	cs_run_checkpoint(run, true);
+	cs_run_leave(run);
+}
+
+static void
+finish_detail(const Details *details, CsCall *call, const char *model, bool of_ring)
+{
+	CsRun	   *run = details->run;
+	const CsFailure *failure = cs_call_failure(call);
+	MemoryContext old;
+
+	if (failure->kind != CS_FAILURE_NONE && failure->status != 404)
+		cs_failure_throw(failure);
+
+	MemoryContextReset(run->page_cxt);
+	old = MemoryContextSwitchTo(run->page_cxt);
+	run->pages++;
+	if (of_ring)
+	{
+		pfree(run->ring_position);
+		run->ring_position = MemoryContextStrdup(run->cxt, model);
+		run->ring_left--;
+	}
+	if (failure->kind == CS_FAILURE_NONE)
+		store_detail(details, model, cs_call_document(call));
+	else
+		forget_model(run, model);
+	MemoryContextSwitchTo(old);
+	cs_run_commit(run);
+}
+
+/* ---- Which ones ---- */
+
+/* The ids that a statement finds, in the run's context. */
+static int
+look_up_ids(CsRun *run, CsStatement *statement, Datum *values, char **ids)
+{
+	uint64		n;
+
+	cs_run_enter(run);
+	n = cs_state_run(statement, values, NULL);
+	for (uint64 i = 0; i < n; i++)
+		ids[i] = MemoryContextStrdup(run->cxt, SPI_getvalue(SPI_tuptable->vals[i],
+															SPI_tuptable->tupdesc, 1));
+	cs_run_leave(run);
+	cs_run_commit(run);
+	return (int) n;
+}
+
+static int
+look_up_due(CsRun *run, char **ids)
+{
+	Datum		values[2] = {run->server, Int64GetDatum(BATCH)};
+
+	return look_up_ids(run, &due_statement, values, ids);
+}
+
+/* The next ones of the ring; at its end it begins anew. */
+static int
+look_up_unseen(CsRun *run, char **ids)
+{
+	Datum		values[3] = {run->server, (Datum) 0, Int64GetDatum(Min(run->ring_left, BATCH))};
+	int			n = 0;
+
+	if (run->ring_left > 0)
+	{
+		values[1] = CStringGetTextDatum(run->ring_position);
+		n = look_up_ids(run, &unseen_statement, values, ids);
+	}
+	if (n == 0 && run->ring_left > 0 && run->ring_position[0] != '\0')
+	{
+		values[1] = CStringGetTextDatum("");
+		n = look_up_ids(run, &unseen_statement, values, ids);
+	}
+	return n;
+}
+
+static void
+refresh_models(const Details *details, char **ids, int nids, bool of_ring)
+{
+	CsCall	   *call = nids > 0 ? begin_detail(details, 0, ids[0]) : NULL;
+
+	for (int i = 0; i < nids; i++)
+	{
+		CsCall	   *next;
+
+		cs_call_finish(call);
+		next = i + 1 < nids ? begin_detail(details, (i + 1) % 2, ids[i + 1]) : NULL;
+		finish_detail(details, call, ids[i], of_ring);
+		pfree(ids[i]);
+		call = next;
+	}
+}
+
+/* The details' phase begins, unless the run goes on in it. */
+static void
+begin_details(CsRun *run)
+{
+	int64		due;
+
+	if (run->in_details)
+		return;
+	cs_run_enter(run);
+	cs_state_run(&begin_statement, &run->server, NULL);
+	due = cs_run_result("due");
+	run->ring_left = cs_run_result("ring_rest");
+	run->in_details = true;
+	run->total = run->rows + due + run->ring_left;
+	cs_run_checkpoint(run, true);
+	cs_run_leave(run);
+	cs_run_commit(run);
+}
+
+void
+cs_details_refresh(CsRun *run)
+{
+	Details		details = {.run = run, .resource = cs_api_resource(run->account->api, "model")};
+	MemoryContext old;
+	char	   *ids[BATCH];
+	int			n;
+
+	if (details.resource == NULL)
+		return;
+	begin_details(run);
+	old = MemoryContextSwitchTo(run->cxt);
+	for (int i = 0; i < NPARTS; i++)
+	{
+		details.rowsets[i] = cs_rowset_begin(cs_api_resource(run->account->api, parts[i].resource),
+											 parts[i].type, run->account->server, parts[i].keys);
+		if (i == PART_MODEL)
+			cs_rowset_bind_row(details.rowsets[i], &merge_statement, 2 + i);
+		else
+			cs_rowset_bind_array(details.rowsets[i], &merge_statement, 2 + i);
+	}
+	for (int i = 0; i < 2; i++)
+		details.call_cxts[i] = AllocSetContextCreate(run->cxt, "cupsource refresh detail",
+													 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(old);
+
+	while ((n = look_up_due(run, ids)) > 0)
+		refresh_models(&details, ids, n, false);
+	while ((n = look_up_unseen(run, ids)) > 0)
+		refresh_models(&details, ids, n, true);
+}
+
+/* ---- The wallet ---- */
+
+void
+cs_balance_refresh(CsRun *run)
+{
+	const CsResource *resource = cs_api_resource(run->account->api, "balance");
+	MemoryContext cxt;
+	MemoryContext old;
+	CsRowset   *rowset;
+	CsCall	   *call;
+	Datum		values[2] = {run->server};
+
+	if (resource == NULL)
+		return;
+	cxt = AllocSetContextCreate(run->cxt, "cupsource refresh balance", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	call = begin_call(run, cxt, resource, resource->path);
+	cs_call_finish(call);
+	run->pages++;
+	if (cs_call_failure(call)->kind == CS_FAILURE_NONE)
+	{
+		rowset = cs_rowset_begin(resource, "balance_row", run->account->server, NULL);
+		cs_rowset_bind_row(rowset, &balance_statement, 1);
+		cs_rowset_read(rowset, cs_call_document(call));
+		values[1] = cs_rowset_first(rowset);
+		cs_run_enter(run);
+		cs_state_run(&balance_statement, values, NULL);
+		cs_run_leave(run);
+		cs_run_commit(run);
+	}
+	else if (cs_call_failure(call)->kind == CS_FAILURE_REFUSED)
+		/* A key may be good for the catalogue and not for the wallet. */
+		ereport(NOTICE,
+				(errmsg("the balance of \"%s\" was not read: %s", run->account->server,
+						cs_call_failure(call)->message)));
+	else
+		cs_failure_throw(cs_call_failure(call));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}

@@ -1,0 +1,315 @@
+/*
+ * refresh.c
+ *	  CALL cs_refresh_catalog(): a partner's whole catalogue into the cache.
+ *
+ * Page by page: while a page is stored and committed, the next one is on the
+ * wire; memory is that of two pages, and between pages no lock on a table, no
+ * snapshot and no transaction id is held.  Inside a transaction block, where
+ * a procedure cannot commit, all of it is one transaction.
+ *
+ * Locks: one session refreshes an account at a time, by an advisory lock of
+ * our own class on the server's OID.  It belongs to the session (to the
+ * transaction, inside a block), so it goes with it, however it ends.
+ *
+ * A run that is interrupted leaves its checkpoint; the next one goes on there
+ * and then looks at the pages before it only if something seems to have
+ * vanished: whether a row is absent can be said only of a whole list.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lock.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "src/base/compat.h"
+#include "src/catalog/products.h"
+#include "src/catalog/rowset.h"
+#include "src/catalog/run.h"
+#include "src/client/server.h"
+
+/* The class of our advisory locks (objsubid in pg_locks; cs_catalog_status looks there). */
+#define REFRESH_LOCK_CLASS 417
+
+PG_FUNCTION_INFO_V1(cs_sql_refresh_catalog);
+
+static CsStatement products_statement = {
+	.sql = "SELECT m.added, m.changed, m.revived FROM cs_internal.merge_products($1, $2) AS m",
+	.nargs = 2,
+	.argtypes = {TEXTOID, InvalidOid},
+};
+
+static CsStatement models_statement = {
+	.sql = "SELECT m.added, m.changed, m.revived FROM cs_internal.merge_models($1, $2) AS m",
+	.nargs = 2,
+	.argtypes = {TEXTOID, InvalidOid},
+};
+
+static CsStatement failed_statement = {
+	.sql = "SELECT FROM cs_internal.refresh_failed($1, $2, $3)",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, BOOLOID},
+};
+
+/* ---- The lock ---- */
+
+static void
+set_lock_tag(LOCKTAG *tag, Oid serverid)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, ForeignServerRelationId, serverid, REFRESH_LOCK_CLASS);
+}
+
+static void
+take_lock(const CsAccount *account, bool of_session)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, account->serverid);
+	if (LockAcquire(&tag, ExclusiveLock, of_session, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the catalogue of server \"%s\" is being refreshed by another session",
+						account->server),
+				 errhint("Its progress is in cs_catalog_status.")));
+}
+
+/* Whether this session had it. */
+static bool
+give_back_lock(Oid serverid)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, serverid);
+	return CS_LOCK_HELD(&tag, ExclusiveLock) && LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* ---- The list ---- */
+
+/* Stores a page that was read into 'rowset'. */
+static void
+store_page(CsRun *run, CsStatement *statement, const CsRowset *rowset, bool models)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->page_cxt);
+	Datum		values[2] = {run->server, cs_rowset_array(rowset)};
+	int64		added;
+	int64		changed;
+	int64		here;
+
+	cs_run_enter(run);
+	cs_state_run(statement, values, NULL);
+	added = cs_run_result("added");
+	changed = cs_run_result("changed");
+	here = added + cs_run_result("revived");
+	run->added += added;
+	run->changed += changed;
+	run->products += here;
+	if (!models)
+		run->skus += here;
+	cs_run_checkpoint(run, added + changed > 0);
+	cs_run_leave(run);
+	MemoryContextSwitchTo(old);
+}
+
+/* The page as it is counted, and what comes after it. */
+static void
+count_page(CsRun *run, const CsPage *page, const CsRowset *rowset, bool again)
+{
+	if (run->total >= 0 && page->total != run->total)
+		run->total_constant = false;
+	run->total = page->total;
+	run->pages++;
+	if (!again)
+	{
+		run->rows += cs_rowset_length(rowset);
+		if (run->position)
+			pfree(run->position);
+		run->position = page->next ? MemoryContextStrdup(run->cxt, page->next) : NULL;
+	}
+	for (int i = 0; i < cs_rowset_length(rowset); i++)
+		cs_absent_see(run, cs_rowset_key(rowset, i));
+}
+
+/*
+ * Reads the pages from position 'from' to the end, or up to the one at
+ * 'until', those being read 'again' for what they hold, not as progress.
+ */
+static void
+walk_list(CsRun *run, const CsResource *resource, const char *from, const char *until)
+{
+	static const char *const product_key[] = {"product_id", NULL};
+	static const char *const model_key[] = {"model_id", NULL};
+	bool		models = strcmp(resource->name, "models") == 0;
+	CsStatement *statement = models ? &models_statement : &products_statement;
+	MemoryContext walk_cxt = AllocSetContextCreate(run->cxt, "cupsource refresh list",
+												   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(walk_cxt);
+	CsRowset   *rowset = cs_rowset_begin(resource, models ? "model_row" : "product_row",
+										 run->account->server, models ? model_key : product_key);
+	CsPager    *pager = cs_pager_begin(walk_cxt, run->account, resource, NULL, 0, from, 0,
+									   CS_PRIORITY_CATALOG, true);
+	const CsPage *page;
+
+	cs_rowset_bind_array(rowset, statement, 1);
+	while ((page = cs_pager_next(pager)) != NULL)
+	{
+		if (until && page->position && strcmp(page->position, until) == 0)
+			break;
+		MemoryContextReset(run->page_cxt);
+		MemoryContextSwitchTo(run->page_cxt);
+		cs_rowset_read(rowset, page->document);
+		count_page(run, page, rowset, until != NULL);
+		store_page(run, statement, rowset, models);
+		MemoryContextSwitchTo(walk_cxt);
+		cs_run_commit(run);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(walk_cxt);
+}
+
+static void
+refresh_list(CsRun *run, const CsResource *resource)
+{
+	char	   *start = run->position ? pstrdup(run->position) : NULL;
+
+	walk_list(run, resource, start, NULL);
+	if (start)
+	{
+		/* The pages before were read by an earlier session, which knew what it saw. */
+		if (run->total == run->products)
+			return;
+		walk_list(run, resource, NULL, start);
+	}
+	cs_absent_mark(run, resource);
+}
+
+void
+cs_catalog_refresh(Oid serverid, Oid userid, bool entire, void (*commit) (void))
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource refresh",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	CsAccount  *account = cs_account_get(cxt, serverid, userid);
+	const CsResource *resource = cs_api_resource(account->api, "models");
+	CsRun	   *run;
+
+	if (resource == NULL)
+		resource = cs_api_resource(account->api, "products");
+	take_lock(account, commit != NULL);
+	run = cs_run_begin(account, entire, commit);
+	if (!run->in_details)
+		refresh_list(run, resource);
+	cs_details_refresh(run);
+	cs_balance_refresh(run);
+	cs_run_complete(run);
+	if (commit)
+		give_back_lock(serverid);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/*
+ * A position that the partner refuses (an expired cursor) is given up: the
+ * next run begins anew.
+ */
+static bool
+position_refused(const ErrorData *error)
+{
+	return error->sqlerrcode == cs_errcode_status(400) ||
+		error->sqlerrcode == cs_errcode_status(404) ||
+		error->sqlerrcode == cs_errcode_status(410) ||
+		error->sqlerrcode == cs_errcode_status(422);
+}
+
+void
+cs_catalog_refresh_failed(Oid serverid, const ErrorData *error)
+{
+	ForeignServer *server;
+	CsStateScope scope;
+
+	/* The lock was not to be had: it is another session's run. */
+	if (!give_back_lock(serverid))
+		return;
+	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
+	if (server && cs_extension_present())
+	{
+		Datum		values[3] = {
+			CStringGetTextDatum(server->servername),
+			CStringGetTextDatum(error->message),
+			BoolGetDatum(position_refused(error)),
+		};
+
+		cs_state_enter(&scope);
+		cs_state_run(&failed_statement, values, NULL);
+		cs_state_leave(&scope);
+	}
+}
+
+/* ---- The procedure ---- */
+
+/*
+ * The run threw: its transaction is ended, the failure is recorded, and the
+ * error goes on.
+ */
+static void
+record_failure(Oid serverid, int nest_level, MemoryContext cxt)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(cxt);
+	error = CopyErrorData();
+	FlushErrorState();
+	while (GetCurrentTransactionNestLevel() > nest_level)
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(cxt);
+	SPI_rollback();
+	cs_catalog_refresh_failed(serverid, error);
+	SPI_commit();
+	ReThrowError(error);
+}
+
+Datum
+cs_sql_refresh_catalog(PG_FUNCTION_ARGS)
+{
+	bool		atomic = !fcinfo->context || !IsA(fcinfo->context, CallContext) ||
+		castNode(CallContext, fcinfo->context)->atomic;
+	const char *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bool		entire = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	Oid			serverid;
+	MemoryContext cxt;
+	int			nest_level;
+
+	cs_require_preload();
+	PreventCommandDuringRecovery("CALL cs_refresh_catalog()");
+	PreventCommandIfReadOnly("CALL cs_refresh_catalog()");
+	serverid = cs_server_resolve(name);
+
+	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
+	if (atomic)
+	{
+		cs_catalog_refresh(serverid, GetUserId(), entire, NULL);
+		SPI_finish();
+		PG_RETURN_VOID();
+	}
+
+	/* SPI's context, which is the portal's: it outlives transactions. */
+	cxt = CurrentMemoryContext;
+	nest_level = GetCurrentTransactionNestLevel();
+	PG_TRY();
+	{
+		cs_catalog_refresh(serverid, GetUserId(), entire, SPI_commit);
+	}
+	PG_CATCH();
+	{
+		record_failure(serverid, nest_level, cxt);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

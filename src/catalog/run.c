@@ -1,0 +1,229 @@
+/*
+ * run.c
+ *	  A running refresh: its counters, its checkpoints, its transactions, and
+ *	  what it tells meanwhile.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "src/catalog/run.h"
+
+#define NOTICE_INTERVAL_MS 5000.0
+#define CHECKPOINT_INTERVAL_MS 1000.0
+
+static CsStatement begin_statement = {
+	.sql = "SELECT b.resumed, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
+	.nargs = 2,
+	.argtypes = {TEXTOID, BOOLOID},
+};
+
+static CsStatement checkpoint_statement = {
+	.sql = "SELECT FROM cs_internal.refresh_checkpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+	.nargs = 12,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID,
+	INT8OID, INT8OID, INT8OID},
+};
+
+static CsStatement complete_statement = {
+	.sql = "SELECT FROM cs_internal.refresh_complete($1)",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static double
+milliseconds_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* ---- Scopes and results ---- */
+
+void
+cs_run_enter(CsRun *run)
+{
+	run->scope_cxt = CurrentMemoryContext;
+	run->scope_owner = CurrentResourceOwner;
+	if (run->commit)
+		BeginInternalSubTransaction(NULL);
+	cs_state_enter(&run->scope);
+}
+
+void
+cs_run_leave(CsRun *run)
+{
+	cs_state_leave(&run->scope);
+	if (run->commit)
+		ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(run->scope_cxt);
+	CurrentResourceOwner = run->scope_owner;
+}
+
+int64
+cs_run_result(const char *column)
+{
+	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+	int			number = SPI_fnumber(tupdesc, column);
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0], tupdesc, number, &isnull);
+
+	if (isnull)
+		return 0;
+	return SPI_gettypeid(tupdesc, number) == BOOLOID ? (int64) DatumGetBool(value) :
+		DatumGetInt64(value);
+}
+
+char *
+cs_run_result_text(CsRun *run, const char *column)
+{
+	TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[0], tupdesc, SPI_fnumber(tupdesc, column));
+
+	return value ? MemoryContextStrdup(run->cxt, value) : NULL;
+}
+
+/* ---- Begin ---- */
+
+CsRun *
+cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
+{
+	CsRun	   *run = palloc0(sizeof(CsRun));
+	Datum		values[2];
+	char	   *phase;
+
+	run->cxt = CurrentMemoryContext;
+	run->page_cxt = AllocSetContextCreate(run->cxt, "cupsource refresh page", ALLOCSET_DEFAULT_SIZES);
+	run->account = account;
+	run->server = CStringGetTextDatum(account->server);
+	run->commit = commit;
+	run->total = -1;
+	run->total_constant = true;
+	INSTR_TIME_SET_CURRENT(run->began);
+	run->noticed = run->stored = run->began;
+
+	values[0] = run->server;
+	values[1] = BoolGetDatum(entire);
+	cs_run_enter(run);
+	cs_state_run(&begin_statement, values, NULL);
+	run->number = cs_run_result("run");
+	run->resumed = cs_run_result("resumed") != 0;
+	run->products = cs_run_result("products");
+	run->skus = cs_run_result("skus");
+	run->ring_position = cs_run_result_text(run, "ring_position");
+	run->ring_left = cs_run_result("ring_left");
+	if (run->resumed)
+	{
+		phase = cs_run_result_text(run, "phase");
+		run->in_details = strcmp(phase, "details") == 0;
+		run->position = cs_run_result_text(run, "position");
+		run->pages = cs_run_result("pages_done");
+		run->rows = cs_run_result("rows_done");
+		if (cs_run_result_text(run, "rows_total"))
+			run->total = cs_run_result("rows_total");
+		run->added = cs_run_result("rows_new");
+		run->changed = cs_run_result("rows_changed");
+		run->discontinued = cs_run_result("rows_discontinued");
+		run->rows_before = run->rows;
+	}
+	cs_run_leave(run);
+	if (run->resumed)
+		ereport(NOTICE,
+				(errmsg("the refresh of the catalogue of \"%s\" goes on after " INT64_FORMAT " rows",
+						account->server, run->rows)));
+	cs_run_commit(run);
+	return run;
+}
+
+/* ---- Checkpoints and transactions ---- */
+
+void
+cs_run_checkpoint(CsRun *run, bool wrote)
+{
+	Datum		values[12] = {
+		run->server,
+		run->position ? CStringGetTextDatum(run->position) : (Datum) 0,
+		Int64GetDatum(run->pages),
+		Int64GetDatum(run->rows),
+		Int64GetDatum(run->total),
+		Int64GetDatum(run->added),
+		Int64GetDatum(run->changed),
+		Int64GetDatum(run->discontinued),
+		CStringGetTextDatum(run->ring_position),
+		Int64GetDatum(run->ring_left),
+		Int64GetDatum(run->products),
+		Int64GetDatum(run->skus),
+	};
+	char		nulls[] = "            ";
+
+	if (!wrote && milliseconds_since(run->stored) < CHECKPOINT_INTERVAL_MS)
+		return;
+	nulls[1] = run->position ? ' ' : 'n';
+	nulls[4] = run->total >= 0 ? ' ' : 'n';
+	cs_state_run(&checkpoint_statement, values, nulls);
+	INSTR_TIME_SET_CURRENT(run->stored);
+}
+
+static void
+tell_progress(CsRun *run)
+{
+	double		seconds = milliseconds_since(run->began) / 1000.0;
+	double		rate = (double) (run->rows - run->rows_before) / Max(seconds, 0.001);
+
+	if (run->total >= 0)
+		ereport(NOTICE,
+				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " of " INT64_FORMAT
+						" rows, " INT64_FORMAT " pages, %.1f rows/s",
+						run->account->server, run->rows, run->total, run->pages, rate)));
+	else
+		ereport(NOTICE,
+				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " rows, "
+						INT64_FORMAT " pages, %.1f rows/s",
+						run->account->server, run->rows, run->pages, rate)));
+	INSTR_TIME_SET_CURRENT(run->noticed);
+}
+
+/*
+ * What a crash could take away is read again, so its commits need not wait
+ * for the disk; the one that completes the run does, and takes them along.
+ */
+static void
+commit_without_waiting(void (*commit) (void))
+{
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+	commit();
+}
+
+void
+cs_run_commit(CsRun *run)
+{
+	if (run->commit)
+		commit_without_waiting(run->commit);
+	if (milliseconds_since(run->noticed) >= NOTICE_INTERVAL_MS)
+		tell_progress(run);
+}
+
+void
+cs_run_complete(CsRun *run)
+{
+	cs_run_enter(run);
+	cs_run_checkpoint(run, true);
+	cs_state_run(&complete_statement, &run->server, NULL);
+	cs_run_leave(run);
+	if (run->commit)
+		run->commit();
+	ereport(NOTICE,
+			(errmsg("refreshed the catalogue of \"%s\": " INT64_FORMAT " pages, " INT64_FORMAT " rows, "
+					INT64_FORMAT " new, " INT64_FORMAT " changed, " INT64_FORMAT " discontinued, %.1f s",
+					run->account->server, run->pages, run->rows, run->added, run->changed,
+					run->discontinued, milliseconds_since(run->began) / 1000.0)));
+}

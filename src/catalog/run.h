@@ -1,0 +1,105 @@
+/*
+ * run.h
+ *	  A running refresh of one account: its counters, its checkpoints, and what
+ *	  it tells meanwhile.  Shared by the files that do the parts of it.
+ */
+#ifndef CS_CATALOG_RUN_H
+#define CS_CATALOG_RUN_H
+
+#include "postgres.h"
+
+#include "lib/bloomfilter.h"
+#include "portability/instr_time.h"
+#include "utils/resowner.h"
+
+#include "src/base/state.h"
+#include "src/client/account.h"
+#include "src/client/page.h"
+
+typedef struct CsRun
+{
+	MemoryContext cxt;			/* of the whole run; outlives its transactions */
+	MemoryContext page_cxt;		/* reset for each page */
+	CsAccount  *account;
+	Datum		server;			/* its name, as text */
+	void		(*commit) (void);	/* NULL: within the caller's transaction */
+
+	/* As stored in catalog_runs. */
+	int64		number;
+	bool		in_details;		/* the phase */
+	char	   *position;		/* page of the list to ask for next; NULL: the first */
+	int64		pages;
+	int64		rows;
+	int64		total;			/* -1: unknown */
+	int64		added;
+	int64		changed;
+	int64		discontinued;
+	char	   *ring_position;	/* server encoding, as all model ids here */
+	int64		ring_left;
+	int64		products;
+	int64		skus;
+
+	/* Which rows this run saw; valid if it read the list from its beginning. */
+	bool		resumed;
+	bloom_filter *seen;
+	int64		distinct;		/* different keys seen; a few too small at most */
+	bool		total_constant; /* every page named the same total */
+
+	/* While in a scope. */
+	CsStateScope scope;
+	MemoryContext scope_cxt;
+	ResourceOwner scope_owner;
+
+	instr_time	began;
+	instr_time	noticed;
+	instr_time	stored;			/* the last checkpoint */
+	int64		rows_before;	/* done by the run that this one goes on with */
+} CsRun;
+
+/* ---- run.c ---- */
+
+/* Begins or resumes; commits. */
+extern CsRun *cs_run_begin(CsAccount *account, bool entire, void (*commit) (void));
+
+/*
+ * Calls of state functions stand between these two.  With 'commit' they are a
+ * subtransaction, so that after an ERROR the transaction can still be ended
+ * by whoever owns it.
+ */
+extern void cs_run_enter(CsRun *run);
+extern void cs_run_leave(CsRun *run);
+
+/* Column of the first row of the last statement in the scope; 0 if NULL. */
+extern int64 cs_run_result(const char *column);
+
+/* The same as text, copied into the run's context; NULL if NULL. */
+extern char *cs_run_result_text(CsRun *run, const char *column);
+
+/*
+ * In a scope, after a page was stored: makes what was done durable with it.
+ * Only once a second if the page 'wrote' nothing, since that costs nothing to
+ * do again.
+ */
+extern void cs_run_checkpoint(CsRun *run, bool wrote);
+
+/* Outside of scopes: ends the transaction, and tells the progress now and then. */
+extern void cs_run_commit(CsRun *run);
+
+extern void cs_run_complete(CsRun *run);
+
+/* ---- absent.c ---- */
+
+extern void cs_absent_see(CsRun *run, uint64 key);
+
+/* The list was read to its end: marks what was not in it. */
+extern void cs_absent_mark(CsRun *run, const CsResource *resource);
+
+/* ---- details.c ---- */
+
+/* CustomHub: the details that are due, and some of the others. */
+extern void cs_details_refresh(CsRun *run);
+
+/* The wallet, if the API has one. */
+extern void cs_balance_refresh(CsRun *run);
+
+#endif							/* CS_CATALOG_RUN_H */
