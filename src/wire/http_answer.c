@@ -9,8 +9,12 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <time.h>
+
+#include "datatype/timestamp.h"
+#include "utils/datetime.h"
 
 #include "src/wire/http_private.h"
 
@@ -69,14 +73,58 @@ http_version(CURL *easy)
 	}
 }
 
-/* An HTTP-date in seconds since 1970, or -1. */
+/* 'count' digits as a number, or -1. */
+static int
+digits(const char *text, int count)
+{
+	int			value = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return -1;
+		value = value * 10 + (text[i] - '0');
+	}
+	return value;
+}
+
+/*
+ * An HTTP-date in seconds since 1970, or -1.  The form that servers send,
+ * "Sun, 06 Nov 1994 08:49:37 GMT", is read here, since every answer has one
+ * and curl_getdate is slow; the obsolete forms are left to that.
+ */
 static int64
 http_date(const char *value)
 {
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	const char *month = NULL;
+	int			day,
+				year,
+				hour,
+				minute,
+				second;
 	time_t		time;
 
+	if (strlen(value) == 29 && strcmp(value + 25, " GMT") == 0)
+	{
+		day = digits(value + 5, 2);
+		for (int i = 0; i < 12 && month == NULL; i++)
+		{
+			if (memcmp(value + 8, months + 3 * i, 3) == 0)
+				month = months + 3 * i;
+		}
+		year = digits(value + 12, 4);
+		hour = digits(value + 17, 2);
+		minute = digits(value + 20, 2);
+		second = digits(value + 23, 2);
+		if (month != NULL && day >= 1 && day <= 31 && year >= 1970 &&
+			hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59 && second >= 0 && second <= 60)
+			return (int64) (date2j(year, (int) (month - months) / 3 + 1, day) - UNIX_EPOCH_JDATE) *
+				SECS_PER_DAY + hour * SECS_PER_HOUR + minute * SECS_PER_MINUTE + second;
+	}
+
 	/* curl_getdate also takes bare numbers for dates. */
-	if (!((*value >= 'A' && *value <= 'Z') || (*value >= 'a' && *value <= 'z')))
+	if (!isalpha((unsigned char) *value))
 		return -1;
 	time = curl_getdate(value, NULL);
 	return time < 0 ? -1 : (int64) time;
@@ -90,11 +138,11 @@ static int
 retry_after_ms(const char *value, int64 server_time)
 {
 	int64		seconds = 0;
-	size_t		digits = strspn(value, "0123456789");
+	size_t		length = strspn(value, "0123456789");
 
-	if (digits > 0 && value[digits] == '\0')
+	if (length > 0 && value[length] == '\0')
 	{
-		for (size_t i = 0; i < digits && seconds < INT_MAX; i++)
+		for (size_t i = 0; i < length && seconds < INT_MAX; i++)
 			seconds = seconds * 10 + (value[i] - '0');
 	}
 	else

@@ -437,7 +437,15 @@ arm_watches(void)
 		wait_set_capacity = Max(4, nwatches + nwatches / 2);
 		for (int i = 0; i < nwatches; i++)
 			watches[i].armed = 0;
+
+		/* It is refused when the budget is out; lend it one of ours. */
+		if (held_descriptors > 0)
+		{
+			ReleaseExternalFD();
+			held_descriptors--;
+		}
 		wait_set = CS_CREATE_WAIT_EVENT_SET(wait_set_capacity + 2);
+		settle_descriptors();
 		AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 		if (IsUnderPostmaster)
 			AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
