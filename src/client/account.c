@@ -319,7 +319,10 @@ set_secrets(CachedAccount *account, List *options)
 		refuse_no_secret(public, "secret_key");
 }
 
-/* Base URL, a NUL, API key: see CsAccountKey. */
+/*
+ * See CsAccountKey.  Where a token is exchanged for key and secret, the secret
+ * is part of it: who knows no more than another's key gets no token of his.
+ */
 static CsSharedAccount *
 shared_account(const CsAccount *account)
 {
@@ -330,6 +333,11 @@ shared_account(const CsAccount *account)
 	initStringInfo(&text);
 	appendBinaryStringInfo(&text, account->base_url, (int) strlen(account->base_url) + 1);
 	appendStringInfoString(&text, account->api_key);
+	if (account->api->auth == CS_AUTH_TOKEN_EXCHANGE)
+	{
+		appendStringInfoChar(&text, '\0');
+		appendStringInfoString(&text, account->secret_key);
+	}
 	cs_sha256(text.data, text.len, digest);
 	memcpy(key.bytes, digest, sizeof(key.bytes));
 	pfree(text.data);

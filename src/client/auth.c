@@ -34,7 +34,7 @@
 #define SHORT_LIFE_S 300
 
 /*
- *	  ASKING → EXCHANGING → READY or FAILED; cs_auth_rejected: READY → ASKING
+ *	  ASKING → EXCHANGING → READY or FAILED → (cs_auth_again) ASKING
  */
 typedef enum AuthState
 {
@@ -141,22 +141,28 @@ start_exchange(CsAuth *auth)
 
 /*
  * When the token ends by our clock.  The partner's clock is not ours: if the
- * answer has a date, the token's life is counted from there.
+ * answer has a date, the token's life is counted from there.  That date is cut
+ * to the second, so the life is taken to be one second less.
  */
 static TimestampTz
 token_end(const CsAuth *auth)
 {
 	const CsJson *expired = cs_json_get(auth->attempt.document, "expired");
+	int64		issued = auth->attempt.answer->server_time;
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz issued = now;
-	Datum		end;
+	TimestampTz end;
+	Datum		datum;
 	char	   *problem;
 
-	if (auth->attempt.answer->server_time >= 0)
-		issued = time_t_to_timestamptz((pg_time_t) auth->attempt.answer->server_time);
-	if (expired && cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &end, &problem) &&
-		!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(end)) && DatumGetTimestampTz(end) > issued)
-		return now + (DatumGetTimestampTz(end) - issued);
+	if (expired && cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
+		!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(datum)))
+	{
+		end = DatumGetTimestampTz(datum);
+		if (issued >= 0)
+			return now + Max(0, end - time_t_to_timestamptz((pg_time_t) issued + 1));
+		if (end > now)
+			return end;
+	}
 	return now + SHORT_LIFE_S * USECS_PER_SEC;
 }
 
@@ -309,6 +315,17 @@ cs_auth_failure(const CsAuth *auth)
 	return &auth->failure;
 }
 
+/* READY, FAILED → ASKING; a key is always READY */
+void
+cs_auth_again(CsAuth *auth)
+{
+	Assert(auth->state == AUTH_READY || auth->state == AUTH_FAILED);
+	if (auth->account->api->auth != CS_AUTH_TOKEN_EXCHANGE)
+		return;
+	auth->state = AUTH_ASKING;
+	INSTR_TIME_SET_CURRENT(auth->asking_since);
+}
+
 bool
 cs_auth_rejected(CsAuth *auth)
 {
@@ -325,8 +342,7 @@ cs_auth_rejected(CsAuth *auth)
 		return false;
 	}
 	auth->rejected = true;
-	auth->state = AUTH_ASKING;
-	INSTR_TIME_SET_CURRENT(auth->asking_since);
+	cs_auth_again(auth);
 	return true;
 }
 

@@ -4,7 +4,8 @@
  *	  statistics.
  *
  * The token comes before the budget: a grant is a departure in the account's
- * minute, so nothing may come between it and the request.
+ * minute, so nothing may come between it and the request.  After a pause,
+ * whatever it was for, the token is looked at again: it may have aged.
  */
 #include "postgres.h"
 
@@ -45,11 +46,11 @@ struct CsCall
 	CsAttempt	attempt;		/* set if attempts > 0 */
 	int			attempts;
 	int			retries;
-	instr_time	budget_since;	/* in BUDGET: when it began to wait, or zero */
 	double		limiter_ms;		/* waited for the budget, all in all */
 	double		counted_ms;		/* of that, what the statistics already have */
-	instr_time	pause_since;
+	instr_time	pause_since;	/* in PAUSING */
 	int			pause_ms;
+	bool		for_budget;		/* the pause is the limiter's */
 	int			asked_ms;		/* of all pauses, what the partner asked for */
 	CsFailure	failure;
 };
@@ -166,6 +167,7 @@ pause_or_end(CsCall *call)
 		call->asked_ms += Max(0, call->failure.retry_after_ms);
 	}
 	INSTR_TIME_SET_CURRENT(call->pause_since);
+	call->for_budget = false;
 	call->retries++;
 	call->state = CALL_PAUSING;
 }
@@ -177,10 +179,7 @@ advance_token(CsCall *call, long *wait_ms)
 	if (!cs_auth_advance(call->auth, wait_ms))
 		return false;
 	if (cs_auth_header(call->auth))
-	{
-		INSTR_TIME_SET_ZERO(call->budget_since);
 		call->state = CALL_BUDGET;
-	}
 	else
 	{
 		call->failure = *cs_auth_failure(call->auth);
@@ -256,27 +255,24 @@ refuse_to_wait(CsCall *call, int ms)
 	MemoryContextSwitchTo(old);
 }
 
-/* BUDGET → SENDING or DONE */
-static bool
-advance_budget(CsCall *call, long *wait_ms)
+/* BUDGET → SENDING, PAUSING or DONE */
+static void
+ask_for_budget(CsCall *call)
 {
-	int			ms;
+	int			ms = cs_limiter_acquire(call->account->shared, call->account->rate_limit,
+										call->spec.priority);
 
-	if (!INSTR_TIME_IS_ZERO(call->budget_since))
-		call->limiter_ms += ms_since(call->budget_since);
-	ms = cs_limiter_acquire(call->account->shared, call->account->rate_limit,
-							call->spec.priority);
 	if (ms == 0)
 		start_attempt(call);
 	else if (ms > patience_ms(call))
 		refuse_to_wait(call, ms);
 	else
 	{
-		INSTR_TIME_SET_CURRENT(call->budget_since);
-		*wait_ms = ms;
-		return false;
+		INSTR_TIME_SET_CURRENT(call->pause_since);
+		call->pause_ms = ms;
+		call->for_budget = true;
+		call->state = CALL_PAUSING;
 	}
-	return true;
 }
 
 /* SENDING → DONE, PAUSING or, for a new token, TOKEN */
@@ -306,15 +302,16 @@ judge(CsCall *call)
 static bool
 advance_pause(CsCall *call, long *wait_ms)
 {
-	double		left = call->pause_ms - ms_since(call->pause_since);
+	double		elapsed = ms_since(call->pause_since);
 
-	if (left > 0)
+	if (elapsed < call->pause_ms)
 	{
-		*wait_ms = (long) left + 1;
+		*wait_ms = (long) (call->pause_ms - elapsed) + 1;
 		return false;
 	}
-	if (cs_auth_header(call->auth) == NULL)
-		call->auth = cs_auth_begin(call->cxt, call->account, call->spec.timeout_ms);
+	if (call->for_budget)
+		call->limiter_ms += elapsed;
+	cs_auth_again(call->auth);
 	call->state = CALL_TOKEN;
 	return true;
 }
@@ -331,8 +328,7 @@ cs_call_advance(CsCall *call, long *wait_ms)
 					return false;
 				break;
 			case CALL_BUDGET:
-				if (!advance_budget(call, wait_ms))
-					return false;
+				ask_for_budget(call);
 				break;
 			case CALL_SENDING:
 				if (!cs_attempt_done(&call->attempt))

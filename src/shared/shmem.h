@@ -14,8 +14,9 @@
 
 /*
  * Whose budget it is: the first 16 bytes of SHA-256 over base URL, a NUL and
- * the API key.  Servers of several databases that use one key share it, and
- * a rotated key starts anew.
+ * the API key, and a NUL and the secret where a token is exchanged for both.
+ * Servers of several databases that use one key share it, and a rotated key
+ * starts anew.
  */
 typedef struct CsAccountKey
 {
