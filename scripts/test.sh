@@ -31,7 +31,7 @@ cluster=
 
 close_test()
 {
-	[ -z "$cluster" ] || stage_run pg_ctl -D "$cluster" -s -m immediate stop
+	[ ! -s "$cluster/postmaster.pid" ] || stage_run pg_ctl -D "$cluster" -s -m immediate stop
 	[ -z "${sandbox_pid:-}" ] || exec {sandbox_in}>&-
 	stage_close
 }
@@ -147,7 +147,10 @@ regress()
 	status=${PIPESTATUS[0]}
 	good=$(grep -cE '^(test| {5}) *[^ ]+ +\.\.\. ok ' "$STAGE/log/$part.lines")
 	bad=$(grep -cE '^(test| {5}) *[^ ]+ +\.\.\. FAILED' "$STAGE/log/$part.lines")
-	[ "$status" -eq 0 ] || [ "$bad" -gt 0 ] || bad=1
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+		bad=1
+		cat "$STAGE/tmp/log/postmaster.log"
+	fi
 	count "$good" "$bad"
 }
 
