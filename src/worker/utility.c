@@ -13,12 +13,15 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/syscache.h"
 
 #include "src/base/compat.h"
 #include "src/shared/wake.h"
@@ -74,6 +77,21 @@ wanted_database(Node *command)
 	}
 }
 
+/* The server's own have_createdb_privilege() is exported by its newest minor releases only. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		may = superuser();
+
+	if (HeapTupleIsValid(role))
+	{
+		may |= ((Form_pg_authid) GETSTRUCT(role))->rolcreatedb;
+		ReleaseSysCache(role);
+	}
+	return may;
+}
+
 /*
  * Who may not do it is refused by the command itself, and is not to disturb
  * the worker before.  A template may be copied by others than its owner.
@@ -91,7 +109,7 @@ database_to_vacate(Node *command)
 		return InvalidOid;
 	if (!IsA(command, CreatedbStmt) && !CS_OWNS_DATABASE(database, GetUserId()))
 		return InvalidOid;
-	if (IsA(command, CreatedbStmt) && !have_createdb_privilege())
+	if (IsA(command, CreatedbStmt) && !may_create_databases())
 		return InvalidOid;
 	return database;
 }
