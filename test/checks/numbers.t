@@ -11,7 +11,7 @@ use Test::More;
 
 # Durations, rates and planner costs.
 my $measures = qr{^src/(?:shared/(?:limiter|stats|shmem|handoff)|wire/http\w*|client/(?:call|attempt)|ops/\w+
-	|worker/\w+|fdw/\w+|orders/follow)\.[ch]$}x;
+	|catalog/run|worker/\w+|fdw/\w+|orders/follow)\.[ch]$}x;
 
 sub numbers
 {
