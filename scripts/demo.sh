@@ -43,7 +43,7 @@ stage_make || exit 1
 # its standard input does.
 stage_user mkdir -p "$STAGE/tls"
 sandbox=("$STAGE/run" python3 test/sandbox/server.py --tls "$STAGE/tls"
-	--lifecycle auto --step-seconds 0)
+	--models 12 --lifecycle auto --step-seconds 0)
 mkfifo "$STAGE/ready" "$STAGE/alive"
 if [ -n "${KEEP:-}" ]; then
 	setsid "${sandbox[@]}" >"$STAGE/ready" 2>"$STAGE/log/sandbox" </dev/null &
