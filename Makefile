@@ -22,12 +22,12 @@ API      = api form form_reader cupsource_v1 cupsource_v2 customhub_v1
 CLIENT   = options server account attempt auth call rows page
 # [4] features
 CATALOG  = rowset run absent details refresh live
-ORDERS   =
+ORDERS   = answer work transfer send record cancel follow take lookup enqueue mapping submit create ask
 WEBHOOKS =
 OPS      = version ops
 # [5] what runs them
 FDW      =
-WORKER   = launcher utility
+WORKER   = launcher utility worker
 # [6] the module itself
 MODULE   = cupsource
 
@@ -39,6 +39,8 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 # The install script is these, one after the other.
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
 	src/catalog/runs.sql src/catalog/views.sql src/catalog/live.sql \
+	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
+	src/orders/views.sql src/orders/functions.sql \
 	src/ops/ops.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.

@@ -39,6 +39,7 @@ CREATE FUNCTION cs_internal.orders_insert() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_orders_insert';
 COMMENT ON FUNCTION cs_internal.orders_insert() IS 'INSERT INTO cs_orders: the same as cs_enqueue_order.';
+REVOKE ALL ON FUNCTION cs_internal.orders_insert() FROM PUBLIC;
 
 CREATE TRIGGER cs_orders_insert INSTEAD OF INSERT ON @extschema@.cs_orders
   FOR EACH ROW EXECUTE FUNCTION cs_internal.orders_insert();

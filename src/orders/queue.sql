@@ -29,6 +29,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.claim_queue() IS
 'Does this cluster send the orders of this database? The first one to ask does; a copy has to adopt the queue.';
+REVOKE ALL ON FUNCTION cs_internal.claim_queue() FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.adopt_queue(by text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -56,6 +57,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.adopt_queue(text) IS
 'Makes this cluster the one that sends; returns how many open orders came with it. Transaction ids of the other cluster mean nothing here and are dropped.';
+REVOKE ALL ON FUNCTION cs_internal.adopt_queue(text) FROM PUBLIC;
 
 -- Servers with something to send, and when.
 CREATE FUNCTION cs_internal.servers_waiting() RETURNS TABLE (serverid oid, server text, due_at timestamptz)
@@ -77,9 +79,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.servers_waiting() IS
 'The servers with queued orders, each with the time at which the first of them may be sent.';
+REVOKE ALL ON FUNCTION cs_internal.servers_waiting() FROM PUBLIC;
 
 -- The next orders of a server; they stay locked until the transaction ends.
-CREATE FUNCTION cs_internal.orders_claim(server text, most integer)
+CREATE FUNCTION cs_internal.orders_claim(server text, most integer, awaited bigint[])
 RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_to jsonb, options jsonb,
   body bytea, attempts integer, first_sent_at timestamptz)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -90,13 +93,23 @@ BEGIN
     FROM cs_internal.orders AS o
    WHERE o.server = orders_claim.server AND o.state = 'queued'
      AND o.next_attempt_at <= clock_timestamp() AND o.origin = cs_internal.origin()
-     AND o.cancel_requested_at IS NULL
+     -- A caller that has left before anything was sent: first see whether it committed.
+     AND (o.path = 'queue' OR o.caller_xids IS NULL OR o.attempts > 0 OR o.id = ANY (awaited))
    ORDER BY o.path, o.next_attempt_at, o.id
    LIMIT most
      FOR NO KEY UPDATE SKIP LOCKED;
 END $$;
-COMMENT ON FUNCTION cs_internal.orders_claim(text, integer) IS
-'Locks the next queued orders of a server that are due, callers first; a locked one is skipped.';
+COMMENT ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) IS
+'Locks the next queued orders of a server that are due, callers first; a locked one is skipped. awaited: orders whose callers wait.';
+REVOKE ALL ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_attempts_made(order_id bigint) RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT o.attempts FROM cs_internal.orders AS o WHERE o.id = order_id);
+END $$;
+COMMENT ON FUNCTION cs_internal.order_attempts_made(bigint) IS 'How often an order was sent, or was about to be.';
+REVOKE ALL ON FUNCTION cs_internal.order_attempts_made(bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_interrupted() RETURNS TABLE (id bigint, server text, created_by text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -108,6 +121,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_interrupted() IS
 'Orders that were on the wire when the last worker ended: a new worker begins with them.';
+REVOKE ALL ON FUNCTION cs_internal.orders_interrupted() FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_cancelling()
 RETURNS TABLE (id bigint, server text, created_by text, remote_id text)
@@ -120,6 +134,7 @@ BEGIN
    ORDER BY o.next_attempt_at;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_cancelling() IS 'Cancellations that are due.';
+REVOKE ALL ON FUNCTION cs_internal.orders_cancelling() FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.servers_to_ask()
 RETURNS TABLE (serverid oid, server text, open_since timestamptz, due bigint)
@@ -138,6 +153,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.servers_to_ask() IS
 'Servers with orders to look at: how many, and since when the oldest of them exists at the partner.';
+REVOKE ALL ON FUNCTION cs_internal.servers_to_ask() FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_to_ask(server text, most integer)
 RETURNS TABLE (id bigint, remote_id text, created_by text)
@@ -153,6 +169,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_to_ask(text, integer) IS
 'Orders of a server to look at now, the oldest knowledge first.';
+REVOKE ALL ON FUNCTION cs_internal.orders_to_ask(text, integer) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.orders_poll_later(server text, after interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE cs_internal.orders AS o
+     SET poll_at = clock_timestamp() + after
+   WHERE o.server = orders_poll_later.server AND o.poll_at <= clock_timestamp();
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_poll_later(text, interval) IS
+'The partner''s list could not be had: try again later.';
+REVOKE ALL ON FUNCTION cs_internal.orders_poll_later(text, interval) FROM PUBLIC;
 
 -- When there is something to do next, if nobody wakes the worker.
 CREATE FUNCTION cs_internal.next_due(grace interval) RETURNS timestamptz
@@ -178,6 +206,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.next_due(interval) IS
 'The next time at which an order has to be sent, cancelled, looked at, or its caller''s end to be found out.';
+REVOKE ALL ON FUNCTION cs_internal.next_due(interval) FROM PUBLIC;
 
 /* ---- the call path ---- */
 
@@ -190,6 +219,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb) IS
 'Is this the same order, whatever its spelling?';
+REVOKE ALL ON FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb) FROM PUBLIC;
 
 -- The order that has this external id already: its id if it is the same order.
 CREATE FUNCTION cs_internal.order_existing(server text, external_id text, lines jsonb, ship_to jsonb,
@@ -210,6 +240,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) IS
 'The id of the order with this external id, if its content is the same; otherwise error 23505.';
+REVOKE ALL ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_take(request jsonb) RETURNS TABLE (id bigint, disposition text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -268,6 +299,7 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_take(jsonb) IS
 'Journals an order of the call path: {server, external_id, lines, ship_to, options, created_by, xid}. disposition: new '
 '(to be sent), wait (on its way already), done (it is there), error (its stored failure is the answer), cancelled.';
+REVOKE ALL ON FUNCTION cs_internal.order_take(jsonb) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.callers_settle(grace interval)
 RETURNS TABLE (id bigint, server text, created_by text, state text)
@@ -309,6 +341,18 @@ END $$;
 COMMENT ON FUNCTION cs_internal.callers_settle(interval) IS
 'Looks at the transactions that asked for orders. Returns the orders that are to be cancelled or orphaned, because all '
 'of their callers rolled back longer than grace ago and nobody came back.';
+REVOKE ALL ON FUNCTION cs_internal.callers_settle(interval) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_stored_error(order_id bigint)
+RETURNS TABLE (state text, sqlstate text, code text, message text, detail text, hint text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.state, o.error_sqlstate, o.error_code, o.error_message, o.error_detail, o.error_hint
+    FROM cs_internal.orders AS o WHERE o.id = order_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_stored_error(bigint) IS 'The failure that an order ended with.';
+REVOKE ALL ON FUNCTION cs_internal.order_stored_error(bigint) FROM PUBLIC;
 
 /* ---- finding ---- */
 
@@ -346,3 +390,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_find(text, bigint, text, oid) IS
 'The one order that a text (local, external or remote id) or a bigint (local id) means for a user; PA404 if there is none that he may see.';
+REVOKE ALL ON FUNCTION cs_internal.order_find(text, bigint, text, oid) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_knowledge(order_id bigint)
+RETURNS TABLE (server text, state text, remote_id text, created_by text, fetched_at timestamptz, askable boolean)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.server, o.state, o.remote_id, o.created_by, o.fetched_at,
+         o.remote_id IS NOT NULL AND o.state IN ('placed', 'approved', 'in_production', 'shipped',
+           'delivered', 'rejected', 'cancelled', 'cancelling', 'orphaned')
+    FROM cs_internal.orders AS o WHERE o.id = order_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_knowledge(bigint) IS
+'What is known of an order, since when, and whether the partner can be asked about it.';
+REVOKE ALL ON FUNCTION cs_internal.order_knowledge(bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_to_resubmit(order_id bigint)
+RETURNS TABLE (lines jsonb, ship_to jsonb, options jsonb)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT o.lines, o.ship_to, o.options FROM cs_internal.orders AS o
+   WHERE o.id = order_id AND o.state IN ('failed', 'rejected', 'cancelled');
+  IF NOT FOUND THEN
+    PERFORM cs_internal.order_refuse(order_id, 'submitted again');
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_to_resubmit(bigint) IS
+'What a failed, rejected or cancelled order was to be; PA012 for an order that may still be made.';
+REVOKE ALL ON FUNCTION cs_internal.order_to_resubmit(bigint) FROM PUBLIC;

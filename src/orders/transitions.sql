@@ -28,6 +28,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_refuse(bigint, text) IS
 'Throws PA012 (wrong state), or PA404 if there is no such order.';
+REVOKE ALL ON FUNCTION cs_internal.order_refuse(bigint, text) FROM PUBLIC;
 
 -- What every transition ends with.
 CREATE FUNCTION cs_internal.order_entered(order_id bigint, server text, external_id text, state text,
@@ -41,6 +42,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb) IS
 'Records the state that an order has entered and tells the listeners of channel cupsource.';
+REVOKE ALL ON FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.error_detail(error cs_internal.order_error) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -49,6 +51,7 @@ BEGIN
     'message', error.message));
 END $$;
 COMMENT ON FUNCTION cs_internal.error_detail(cs_internal.order_error) IS 'A failure as an event''s detail.';
+REVOKE ALL ON FUNCTION cs_internal.error_detail(cs_internal.order_error) FROM PUBLIC;
 
 /* ---- sending ---- */
 
@@ -85,6 +88,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_sending(bigint[], bytea[]) IS
 'queued → sending, all or none: stores the exact request bodies and counts the attempt, before a byte is sent.';
+REVOKE ALL ON FUNCTION cs_internal.orders_sending(bigint[], bytea[]) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.attempt_ended(order_id bigint, started_at timestamptz, duration_ms integer,
   status integer, delivery text, failure text, error_sqlstate text, error_message text) RETURNS void
@@ -99,6 +103,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, integer, text, text, text, text) IS
 'Keeps what came of the current attempt to place an order; a start that is not known is that of the claim.';
+REVOKE ALL ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, integer, text, text, text, text)
+  FROM PUBLIC;
 
 -- sending → placed, or as far as the answer says.
 CREATE FUNCTION cs_internal.order_placed(order_id bigint, new_state text, a cs_internal.remote_order,
@@ -122,15 +128,20 @@ BEGIN
    WHERE t.id = order_id AND t.state = 'sending'
      AND new_state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered', 'rejected',
                        'cancelled')
-  RETURNING t.server, t.external_id INTO o;
+  RETURNING t.server, t.external_id, t.cancel_requested_at INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, new_state);
   END IF;
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, new_state, 'cupsource',
     jsonb_strip_nulls(jsonb_build_object('remote_id', a.remote_id, 'order_number', a.order_number)));
+  IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
+    PERFORM cs_internal.order_cancel(order_id, 'cupsource');
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
 'sending → placed (or a later state that the answer names): the partner has accepted the order.';
+REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval)
+  FROM PUBLIC;
 
 -- sending → queued: certainly not sent, or the same bytes may be sent again.
 CREATE FUNCTION cs_internal.order_again(order_id bigint, after interval, e cs_internal.order_error)
@@ -153,6 +164,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) IS
 'sending → queued: the request certainly did not arrive, or the partner promises to know the same bytes again.';
+REVOKE ALL ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
 -- sending → uncertain.
 CREATE FUNCTION cs_internal.order_uncertain(order_id bigint, e cs_internal.order_error) RETURNS void
@@ -174,6 +186,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) IS
 'sending → uncertain: the request may have arrived, and sending it again could order twice. Waits for cs_resolve_order.';
+REVOKE ALL ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) FROM PUBLIC;
 
 -- queued, sending → failed.
 CREATE FUNCTION cs_internal.order_failed(order_id bigint, e cs_internal.order_error, final boolean)
@@ -196,6 +209,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_failed(bigint, cs_internal.order_error, boolean) IS
 'queued or sending → failed: the partner refused the order, or it cannot be sent. final: the same external id will be refused for ever.';
+REVOKE ALL ON FUNCTION cs_internal.order_failed(bigint, cs_internal.order_error, boolean) FROM PUBLIC;
 
 -- queued stays queued: something of ours is missing (a user mapping, a secret file).
 CREATE FUNCTION cs_internal.order_delayed(order_id bigint, after interval, e cs_internal.order_error)
@@ -213,184 +227,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_delayed(bigint, interval, cs_internal.order_error) IS
 'queued or cancelling, and stays so: it could not be tried; why and until when is kept. No event: nothing happened to the order.';
-
-/* ---- following ---- */
-
-CREATE FUNCTION cs_internal.is_followed(state text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN state IN ('placed', 'approved', 'in_production', 'shipped', 'orphaned');
-END $$;
-COMMENT ON FUNCTION cs_internal.is_followed(text) IS
-'Is the partner asked about an order in this state? shipped: yes, for tracking updates and further parcels.';
-
--- When to ask next: often after a change, ever more rarely while nothing happens.
-CREATE FUNCTION cs_internal.poll_next(state text, changed_at timestamptz, poll_interval interval)
-RETURNS timestamptz
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  age interval := clock_timestamp() - changed_at;
-BEGIN
-  IF NOT cs_internal.is_followed(state) OR (state = 'shipped' AND age > '30 days') THEN
-    RETURN NULL;
-  END IF;
-  RETURN clock_timestamp() + greatest(poll_interval, least(age / 8, greatest(poll_interval, '1 hour')));
-END $$;
-COMMENT ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) IS
-'The next look at an order: after poll_interval at the earliest, an eighth of the time since its last change, an hour '
-'at most. NULL: no more; a shipped order is left after 30 days without change.';
-
--- What GET said about one order; remote states only, never backwards out of an end.
-CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
-  answer jsonb, poll_interval interval) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  old record;
-  state_now text;
-BEGIN
-  SELECT * INTO old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
-  IF NOT FOUND OR old.state NOT IN ('placed', 'approved', 'in_production', 'shipped', 'delivered',
-                                    'rejected', 'cancelled', 'cancelling', 'orphaned')
-     OR new_state NOT IN ('placed', 'approved', 'in_production', 'shipped', 'delivered',
-                          'rejected', 'cancelled') THEN
-    PERFORM cs_internal.order_refuse(order_id, coalesce(new_state, 'followed'));
-  END IF;
-  state_now := CASE
-    -- An unknown remote status says nothing; an end stays one.
-    WHEN new_state IS NULL OR old.state IN ('delivered', 'rejected', 'cancelled') THEN old.state
-    WHEN old.state IN ('cancelling', 'orphaned') AND new_state NOT IN ('cancelled', 'rejected') THEN old.state
-    ELSE new_state END;
-  UPDATE cs_internal.orders AS t
-     SET state = state_now,
-         remote_id = coalesce(t.remote_id, a.remote_id),
-         order_number = coalesce(a.order_number, t.order_number),
-         remote_status = coalesce(a.remote_status, t.remote_status),
-         currency = coalesce(a.currency, t.currency),
-         items_subtotal = coalesce(a.items_subtotal, t.items_subtotal),
-         shipping_cost = coalesce(a.shipping_cost, t.shipping_cost),
-         shipping_category_fee = coalesce(a.shipping_category_fee, t.shipping_category_fee),
-         discount_amount = coalesce(a.discount_amount, t.discount_amount),
-         rush_fee = coalesce(a.rush_fee, t.rush_fee),
-         total = coalesce(a.total, t.total),
-         cost = coalesce(a.cost, t.cost),
-         item_count = coalesce(a.item_count, t.item_count),
-         remote_created_at = coalesce(a.remote_created_at, t.remote_created_at),
-         last_shipped_at = coalesce(a.last_shipped_at, t.last_shipped_at),
-         cancelled_at = coalesce(a.cancelled_at, t.cancelled_at),
-         rejection_reason = coalesce(a.rejection_reason, t.rejection_reason),
-         raw = coalesce(answer, t.raw),
-         fetched_at = clock_timestamp(),
-         changed_at = CASE WHEN state_now <> t.state OR a.remote_status IS DISTINCT FROM t.remote_status
-                           THEN clock_timestamp() ELSE t.changed_at END,
-         next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
-         poll_at = cs_internal.poll_next(state_now,
-           CASE WHEN state_now <> t.state OR a.remote_status IS DISTINCT FROM t.remote_status
-                THEN clock_timestamp() ELSE t.changed_at END, poll_interval)
-   WHERE t.id = order_id;
-  IF state_now <> old.state THEN
-    PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, state_now, 'cupsource',
-      jsonb_strip_nulls(jsonb_build_object('remote_status', a.remote_status,
-        'reason', a.rejection_reason)));
-  END IF;
-END $$;
-COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
-'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on.';
-
--- A page of the list: which of our orders does it show changed?
-CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], statuses text[],
-  shipped timestamptz[], poll_interval interval) RETURNS SETOF bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-BEGIN
-  UPDATE cs_internal.orders AS o
-     SET fetched_at = clock_timestamp(),
-         poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
-    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
-   WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
-     AND o.remote_status IS NOT DISTINCT FROM l.status
-     AND (l.shipped_at IS NULL OR l.shipped_at IS NOT DISTINCT FROM o.last_shipped_at);
-  RETURN QUERY
-  SELECT o.id
-    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
-    JOIN cs_internal.orders AS o ON o.server = orders_listed.server AND o.remote_id = l.remote_id
-   WHERE o.poll_at IS NOT NULL
-     AND (o.remote_status IS DISTINCT FROM l.status
-          OR (l.shipped_at IS NOT NULL AND l.shipped_at IS DISTINCT FROM o.last_shipped_at))
-   ORDER BY o.fetched_at;
-END $$;
-COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) IS
-'Applies a page of the partner''s list: what is as we know it is put off, the ids of the rest are returned, to be asked for one by one.';
-
-CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  UPDATE cs_internal.orders AS t
-     SET poll_at = clock_timestamp() + after
-   WHERE t.id = order_id AND t.poll_at IS NOT NULL;
-END $$;
-COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS
-'The partner could not be asked about an order: try again later; NULL: it cannot be asked at all.';
-
--- The partner's own history; each event once, in the order of its list.
-CREATE FUNCTION cs_internal.order_remote_events(order_id bigint, ats timestamptz[], types text[],
-  bys text[], details jsonb[]) RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  added integer;
-BEGIN
-  WITH listed AS (
-    SELECT e.at, e.type, e.by, e.detail, e.n,
-           md5(jsonb_build_array(e.at AT TIME ZONE 'UTC', e.type, e.by, e.detail)::text) AS digest
-      FROM unnest(ats, types, bys, details) WITH ORDINALITY AS e (at, type, by, detail, n)
-  ), numbered AS (
-    -- Two events that are equal in everything are two events.
-    SELECT l.*, l.digest || '#' || row_number() OVER (PARTITION BY l.digest ORDER BY l.n) AS mark
-      FROM listed AS l
-  )
-  INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail, fingerprint)
-  SELECT order_remote_events.order_id, n.at, 'remote', n.type, n.by, n.detail, n.mark
-    FROM numbered AS n
-   WHERE NOT EXISTS (SELECT FROM cs_internal.order_events AS k
-                      WHERE k.order_id = order_remote_events.order_id AND k.fingerprint = n.mark)
-   ORDER BY n.n;
-  GET DIAGNOSTICS added = ROW_COUNT;
-  RETURN added;
-END $$;
-COMMENT ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], text[], text[], jsonb[]) IS
-'Stores the events of the partner''s list that are not stored yet; returns how many.';
-
-CREATE FUNCTION cs_internal.order_shipments(order_id bigint, s cs_internal.shipments[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  INSERT INTO cs_internal.shipments AS t
-  SELECT order_shipments.order_id, coalesce(p.shipment_id, p.tracking_number, p.n::text), p.carrier,
-         p.tracking_number, p.tracking_url, p.status, p.estimated_delivery, p.signature_required,
-         p.shipped_at, p.raw, now()
-    FROM unnest(s) WITH ORDINALITY AS p (o, shipment_id, carrier, tracking_number, tracking_url,
-           status, estimated_delivery, signature_required, shipped_at, raw, f, n)
-   WHERE NOT EXISTS (
-     SELECT FROM cs_internal.shipments AS k
-      WHERE k.order_id = order_shipments.order_id
-        AND k.shipment_id = coalesce(p.shipment_id, p.tracking_number, p.n::text)
-        AND (k.carrier, k.tracking_number, k.tracking_url, k.status, k.estimated_delivery,
-             k.signature_required, k.shipped_at, k.raw)
-            IS NOT DISTINCT FROM
-            (p.carrier, p.tracking_number, p.tracking_url, p.status, p.estimated_delivery,
-             p.signature_required, p.shipped_at, p.raw))
-  ON CONFLICT ON CONSTRAINT shipments_pkey DO UPDATE
-     SET carrier = excluded.carrier, tracking_number = excluded.tracking_number,
-         tracking_url = excluded.tracking_url, status = excluded.status,
-         estimated_delivery = excluded.estimated_delivery,
-         signature_required = excluded.signature_required, shipped_at = excluded.shipped_at,
-         raw = excluded.raw, fetched_at = excluded.fetched_at;
-  UPDATE cs_internal.orders AS o
-     SET last_shipped_at = latest.at
-    FROM (SELECT max(k.shipped_at) AS at FROM cs_internal.shipments AS k
-           WHERE k.order_id = order_shipments.order_id) AS latest
-   WHERE o.id = order_shipments.order_id AND latest.at > coalesce(o.last_shipped_at, '-infinity');
-END $$;
-COMMENT ON FUNCTION cs_internal.order_shipments(bigint, cs_internal.shipments[]) IS
-'Stores the parcels of an order: new ones, and what changed of the known ones.';
+REVOKE ALL ON FUNCTION cs_internal.order_delayed(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
 /* ---- cancelling ---- */
 
@@ -437,6 +274,27 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancel(bigint, text) IS
 'Cancels: done (it was not sent, or is cancelled already), send (the partner has to be asked), wait (its outcome is not known yet).';
+REVOKE ALL ON FUNCTION cs_internal.order_cancel(bigint, text) FROM PUBLIC;
+
+-- queued → cancelled in the user's own transaction; false if the worker has to do it.
+CREATE FUNCTION cs_internal.order_cancel_queued(order_id bigint, by text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT cs_internal.never_arrived(order_id) THEN
+    RETURN false;
+  END IF;
+  -- One that the worker is just claiming is as good as sent.
+  PERFORM FROM cs_internal.orders AS t
+    WHERE t.id = order_id AND t.state = 'queued' FOR NO KEY UPDATE SKIP LOCKED;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  PERFORM cs_internal.order_cancel(order_id, by);
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_cancel_queued(bigint, text) IS
+'queued → cancelled, if it never reached the partner and nobody is sending it: true. Otherwise nothing is changed, and nothing stays locked.';
+REVOKE ALL ON FUNCTION cs_internal.order_cancel_queued(bigint, text) FROM PUBLIC;
 
 -- Has no request of this order ever reached the partner, for certain?
 CREATE FUNCTION cs_internal.never_arrived(order_id bigint) RETURNS boolean
@@ -451,6 +309,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
 'True if every attempt so far was not sent or was turned away unprocessed (429, 503).';
+REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
 
 -- cancelling → cancelled.
 CREATE FUNCTION cs_internal.order_cancelled(order_id bigint, a cs_internal.remote_order) RETURNS void
@@ -473,6 +332,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancelled(bigint, cs_internal.remote_order) IS
 'cancelling → cancelled: the partner has confirmed it.';
+REVOKE ALL ON FUNCTION cs_internal.order_cancelled(bigint, cs_internal.remote_order) FROM PUBLIC;
 
 -- cancelling → what it was before, or orphaned if nobody wants it.
 CREATE FUNCTION cs_internal.order_not_cancelled(order_id bigint, e cs_internal.order_error) RETURNS text
@@ -502,6 +362,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_not_cancelled(bigint, cs_internal.order_error) IS
 'cancelling → the state before, because the partner refuses; orphaned if the transaction that asked for the order rolled back.';
+REVOKE ALL ON FUNCTION cs_internal.order_not_cancelled(bigint, cs_internal.order_error) FROM PUBLIC;
 
 -- placed … → orphaned.
 CREATE FUNCTION cs_internal.order_orphaned(order_id bigint) RETURNS void
@@ -521,6 +382,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_orphaned(bigint) IS
 'placed … → orphaned: the partner makes an order whose transaction rolled back, and cannot be stopped.';
+REVOKE ALL ON FUNCTION cs_internal.order_orphaned(bigint) FROM PUBLIC;
 
 /* ---- by hand ---- */
 
@@ -572,3 +434,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS
 'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there and shall not be).';
+REVOKE ALL ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) FROM PUBLIC;

@@ -107,3 +107,13 @@ BEGIN
   RETURN o;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_row(bigint) IS 'The row of cs_orders.';
+REVOKE ALL ON FUNCTION cs_internal.order_row(bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.shipment_rows(order_id bigint) RETURNS SETOF @extschema@.cs_shipments
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY SELECT * FROM @extschema@.cs_shipments AS v
+                WHERE v.order_id = shipment_rows.order_id ORDER BY v.shipped_at, v.shipment_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.shipment_rows(bigint) IS 'The rows of cs_shipments of an order.';
+REVOKE ALL ON FUNCTION cs_internal.shipment_rows(bigint) FROM PUBLIC;

@@ -1,0 +1,318 @@
+/*
+ * ask.c
+ *	  What a session asks the partner itself about orders: a quote, the
+ *	  partner's list; and adding designs to a placed order.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/api/form.h"
+#include "src/base/guc.h"
+#include "src/base/state.h"
+#include "src/client/call.h"
+#include "src/client/page.h"
+#include "src/client/rows.h"
+#include "src/client/server.h"
+#include "src/orders/answer.h"
+#include "src/orders/orders.h"
+#include "src/wire/datum.h"
+
+PG_FUNCTION_INFO_V1(cs_sql_quote_order);
+PG_FUNCTION_INFO_V1(cs_sql_add_designs);
+PG_FUNCTION_INFO_V1(cs_sql_orders);
+
+static void
+unsupported(const CsAccount *account, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s, the API of server \"%s\", %s", account->api->title, account->server, what),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+static Datum
+json_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? (Datum) 0 : JsonbPGetDatum(PG_GETARG_JSONB_P(n));
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/* ---- quotes ---- */
+
+typedef struct OneRow
+{
+	TupleDesc	tupdesc;
+	MemoryContext cxt;
+	Datum		result;			/* composite, or 0 */
+} OneRow;
+
+static void
+take_row(Datum *values, bool *nulls, void *arg)
+{
+	OneRow	   *one = arg;
+	MemoryContext old = MemoryContextSwitchTo(one->cxt);
+
+	one->result = HeapTupleGetDatum(heap_form_tuple(one->tupdesc, values, nulls));
+	MemoryContextSwitchTo(old);
+}
+
+/* cs_quote_order(lines, ship_to, options, server) */
+Datum
+cs_sql_quote_order(PG_FUNCTION_ARGS)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	OneRow		one = {NULL, cxt, (Datum) 0};
+	CsCallSpec	spec = {0};
+	const CsJson *document;
+	CsAccount  *account;
+	CsForm	   *form;
+
+	cs_require_preload();
+	if (get_call_result_type(fcinfo, NULL, &one.tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "cs_quote_order must return a row");
+	one.tupdesc = BlessTupleDesc(one.tupdesc);
+	account = cs_account_get(cxt, cs_server_resolve(text_argument(fcinfo, 3)), GetUserId());
+	if (account->api->orders->quote_path == NULL)
+		unsupported(account, "gives no quotes", NULL);
+	form = cs_form_read(cxt, account->api, CS_FORM_QUOTE, NULL, json_argument(fcinfo, 0),
+						json_argument(fcinfo, 1), json_argument(fcinfo, 2));
+
+	spec.method = "POST";
+	spec.path = account->api->orders->quote_path;
+	spec.endpoint = psprintf("POST %s", spec.path);
+	spec.body = cs_form_quote_body(account->api, form, &spec.body_length);
+	spec.repeatable = true;		/* nothing is stored */
+	spec.priority = CS_PRIORITY_LIVE;
+	spec.max_retries = cs_guc_max_retries;
+	spec.timeout_ms = cs_guc_timeout;
+	document = cs_call_read(cxt, account, &spec);
+	cs_rows_each(cs_rows_reader(cs_api_resource(account->api, "quote"), one.tupdesc, account->server),
+				 document, 1, take_row, &one);
+	if (one.result == 0)
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("the answer of server \"%s\" has no quote", account->server)));
+	return one.result;
+}
+
+/* ---- designs ---- */
+
+/* The partner's id of an order. */
+static char *
+remote_id_of(int64 id)
+{
+	static CsStatement knowledge = {
+		"SELECT * FROM cs_internal.order_knowledge($1)", 1, {INT8OID}
+	};
+	MemoryContext cxt = CurrentMemoryContext;
+	CsStateScope scope;
+	Datum		value = Int64GetDatum(id);
+	char	   *state;
+	char	   *remote_id;
+
+	cs_state_enter(&scope);
+	cs_state_read_latest(&knowledge, &value, NULL);
+	state = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	remote_id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3);
+	if (remote_id == NULL)
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_WRONG_STATE),
+				 errmsg("order %lld is %s and not at the partner", (long long) id, state)));
+	remote_id = MemoryContextStrdup(cxt, remote_id);
+	cs_state_leave(&scope);
+	return cs_utf8_from_server(remote_id);
+}
+
+/* The partner's id of the line, which stands in its items as in our lines. */
+static char *
+item_id_of(CsAccount *account, const char *remote_id, int line)
+{
+	CsAnswerColumn item = {"item_id", TEXTOID};
+	CsCallSpec	spec = {0};
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	spec.method = "GET";
+	spec.endpoint = psprintf("GET %s", account->api->orders->get_path);
+	spec.path = cs_path_expand(account->api->orders->get_path, "id", remote_id, NULL);
+	spec.repeatable = true;
+	spec.priority = CS_PRIORITY_ORDER;
+	spec.max_retries = cs_guc_max_retries;
+	spec.timeout_ms = cs_guc_timeout;
+	cs_answer_list(account->api, "order_items",
+				   cs_call_read(CurrentMemoryContext, account, &spec), account->server, &item, 1, 0);
+	deconstruct_array(DatumGetArrayTypeP(item.array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	if (line < 1 || line > n)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the order has no line %d", line),
+				 errdetail("Its lines are 1 to %d.", n)));
+	return cs_utf8_from_server(TextDatumGetCString(elements[line - 1]));
+}
+
+/* cs_add_designs(order_id, line, designs, server) */
+Datum
+cs_sql_add_designs(PG_FUNCTION_ARGS)
+{
+	CsCallSpec	spec = {0};
+	CsWriter	writer;
+	CsDesign   *designs;
+	CsAccount  *account;
+	Oid			serverid;
+	int			ndesigns;
+	char	   *remote_id;
+	char	   *item_id;
+	int64		id;
+
+	cs_require_preload();
+	PreventCommandIfReadOnly("cs_add_designs()");
+	PreventCommandIfParallelMode("cs_add_designs()");
+	id = cs_order_argument(fcinfo, 0, 3, &serverid);
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("line and designs must not be null")));
+	account = cs_account_get(CurrentMemoryContext, serverid, GetUserId());
+	if (account->api->orders->designs_path == NULL)
+		unsupported(account, "cannot add designs to an order", NULL);
+	designs = cs_form_read_designs(CurrentMemoryContext, json_argument(fcinfo, 2), &ndesigns);
+	remote_id = remote_id_of(id);
+	item_id = item_id_of(account, remote_id, PG_GETARG_INT32(1));
+
+	cs_writer_init(&writer);
+	account->api->orders->write_designs(&writer, designs, ndesigns);
+	spec.method = "POST";
+	spec.endpoint = psprintf("POST %s", account->api->orders->designs_path);
+	spec.path = cs_path_expand(account->api->orders->designs_path, "id", remote_id,
+							   "item", item_id, NULL);
+	spec.body = writer.out.data;
+	spec.body_length = writer.out.len;
+	spec.repeatable = true;		/* the same designs again replace themselves */
+	spec.priority = CS_PRIORITY_ORDER;
+	spec.max_retries = cs_guc_max_retries;
+	spec.timeout_ms = cs_guc_order_timeout;
+	(void) cs_call_read(CurrentMemoryContext, account, &spec);
+
+	/* The new cost is the order's own; its answer has all of it. */
+	cs_order_ask(id);
+	return cs_order_row(id, true);
+}
+
+/* ---- the partner's list ---- */
+
+/* Rows on their way into the tuplestore. */
+typedef struct Listing
+{
+	const CsAccount *account;
+	ReturnSetInfo *rsinfo;
+	int			status_column;	/* 0-based; what the partner calls it */
+	int			state_column;	/* and what that means here */
+} Listing;
+
+static int
+column_of(TupleDesc tupdesc, const char *name)
+{
+	int			attnum = SPI_fnumber(tupdesc, name);
+
+	if (attnum <= 0)
+		elog(ERROR, "row type has no column \"%s\"", name);
+	return attnum - 1;
+}
+
+static void
+list_row(Datum *values, bool *nulls, void *arg)
+{
+	Listing    *listing = arg;
+	const char *state = NULL;
+
+	if (!nulls[listing->status_column])
+		state = cs_api_order_state(listing->account->api,
+								   TextDatumGetCString(values[listing->status_column]));
+	nulls[listing->state_column] = state == NULL;
+	if (state)
+		values[listing->state_column] = CStringGetTextDatum(state);
+	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
+	nulls[listing->state_column] = true;
+}
+
+static void
+add_argument(CsArgument *arguments, int *n, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	arguments[*n].name = name;
+	arguments[(*n)++].value = cs_utf8_from_server(value);
+}
+
+static void
+read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account, int64 left)
+{
+	const CsResource *orders = cs_api_resource(account->api, "orders");
+	MemoryContext page_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource list of orders",
+												   ALLOCSET_DEFAULT_SIZES);
+	CsArgument	arguments[3];
+	int			n = 0;
+	CsRowReader *reader;
+	CsPager    *pager;
+	const CsPage *page;
+
+	add_argument(arguments, &n, "status", text_argument(fcinfo, 0));
+	add_argument(arguments, &n, "since", PG_ARGISNULL(1) ? NULL :
+				 cs_answer_iso_time(PG_GETARG_TIMESTAMPTZ(1)));
+	add_argument(arguments, &n, "external_id", text_argument(fcinfo, 2));
+	pager = cs_pager_begin(CurrentMemoryContext, account, orders, arguments, n, NULL,
+						   (int) Min(left, orders->page_size), CS_PRIORITY_LIVE, false);
+	reader = cs_rows_reader(orders, listing->rsinfo->setDesc, account->server);
+	while (left > 0 && (page = cs_pager_next(pager)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(page_cxt);
+
+		left -= cs_rows_each(reader, page->document, left, list_row, listing);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(page_cxt);
+	}
+}
+
+/* cs_orders(status, since, external_id, max_rows, server) */
+Datum
+cs_sql_orders(PG_FUNCTION_ARGS)
+{
+	Listing		listing = {0};
+	CsAccount  *account;
+	int64		max_rows = PG_ARGISNULL(3) ? PG_INT64_MAX : PG_GETARG_INT64(3);
+
+	cs_require_preload();
+	if (max_rows < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_rows must not be negative")));
+	account = cs_account_get(CurrentMemoryContext, cs_server_resolve(text_argument(fcinfo, 4)),
+							 GetUserId());
+	if (cs_api_resource(account->api, "orders") == NULL)
+		unsupported(account, "has no list of orders", "The view cs_orders has those placed from here.");
+	InitMaterializedSRF(fcinfo, 0);
+	listing.account = account;
+	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	listing.status_column = column_of(listing.rsinfo->setDesc, "remote_status");
+	listing.state_column = column_of(listing.rsinfo->setDesc, "state");
+	if (max_rows > 0)
+		read_list(fcinfo, &listing, account, max_rows);
+	return (Datum) 0;
+}

@@ -1,0 +1,254 @@
+/*
+ * cancel.c
+ *	  Cancelling at the partner: because somebody asks, or because the
+ *	  transaction that asked for an order rolled back.
+ *
+ * "cancelling" is committed before the request goes out; the request may be
+ * sent any number of times.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "executor/spi.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "src/base/guc.h"
+#include "src/orders/answer.h"
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+#include "src/wire/datum.h"
+
+#define DELAY_MS 30000			/* after a cancellation that did not come through */
+
+/* A cancellation on its way to become a transfer. */
+typedef struct Cancellation
+{
+	int64		order_id;
+	Oid			serverid;
+	const CsApi *api;
+	char	   *role;
+	char	   *remote_id;
+} Cancellation;
+
+static void
+plan_part(void *arg)
+{
+	Cancellation *c = arg;
+	CsTransfer *transfer;
+	MemoryContext old;
+
+	if (cs_transfer_of(CS_TRANSFER_CANCEL, c->order_id))
+		return;
+	transfer = cs_transfer_new(CS_TRANSFER_CANCEL, c->serverid, get_role_oid(c->role, false),
+							   c->order_id);
+	old = MemoryContextSwitchTo(transfer->cxt);
+	transfer->path = cs_path_expand(c->api->orders->cancel_path, "id",
+									cs_utf8_from_server(c->remote_id), NULL);
+	MemoryContextSwitchTo(old);
+	cs_transfer_plan(transfer);
+}
+
+/* cancelling, and stays so. */
+static void
+delay_cancelling(int64 order_id, const CsFailure *failure)
+{
+	static CsStatement order_delayed = {
+		"SELECT cs_internal.order_delayed($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
+		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
+	};
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+	int64		after = DELAY_MS / 2 + (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, DELAY_MS);
+
+	values[0] = Int64GetDatum(order_id);
+	values[1] = cs_work_interval(Max(after, failure->retry_after_ms));
+	cs_work_error(failure, values + 2, nulls + 2);
+	cs_state_run(&order_delayed, values, nulls);
+	cs_count_failure();
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
+}
+
+/* Moves an order towards cancelled; returns what cs_internal.order_cancel says. */
+static char *
+cancel_order(int64 order_id, const char *by)
+{
+	static CsStatement order_cancel = {
+		"SELECT cs_internal.order_cancel($1, $2)", 2, {INT8OID, TEXTOID}
+	};
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(order_id);
+	values[1] = CStringGetTextDatum(by);
+	cs_state_run(&order_cancel, values, NULL);
+	return cs_work_column_text(SPI_tuptable, 0, 1);
+}
+
+/* What the tables know of an order; throws if it is not there. */
+static char *
+read_knowledge(int64 order_id, Cancellation *c)
+{
+	static CsStatement knowledge = {
+		"SELECT * FROM cs_internal.order_knowledge($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+
+	if (cs_state_run(&knowledge, &value, NULL) != 1)
+		ereport(ERROR,
+				(errcode(cs_errcode_status(404)),
+				 errmsg("order %lld does not exist", (long long) order_id)));
+	c->order_id = order_id;
+	c->api = cs_work_api(cs_work_column_text(SPI_tuptable, 0, 1), &c->serverid);
+	c->remote_id = cs_work_column_text(SPI_tuptable, 0, 3);
+	c->role = cs_work_column_text(SPI_tuptable, 0, 4);
+	return cs_work_column_text(SPI_tuptable, 0, 2);
+}
+
+/* The payload is the local id, a blank and the name of who asks. */
+void
+cs_take_cancel(const CsHandoffRequest *request)
+{
+	char	   *by = strchr(request->payload, ' ');
+	Cancellation c;
+	char	   *state;
+	char	   *next;
+	CsFailure	failure;
+
+	Assert(by != NULL);
+	*by++ = '\0';
+	state = read_knowledge(pg_strtoint64(request->payload), &c);
+	if (c.api == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the server of order %lld does not exist any more", (long long) c.order_id)));
+	if (c.api->orders->cancel_path == NULL && strcmp(state, "queued") != 0 &&
+		strcmp(state, "cancelled") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot cancel orders", c.api->title),
+				 errdetail("Order %lld is %s.", (long long) c.order_id, state),
+				 errhint("Ask the partner's support.")));
+	next = cancel_order(c.order_id, by);
+	cs_waiter_add(request, c.order_id);
+	if (strcmp(next, "done") == 0)
+		cs_waiters_answer(CS_HANDOFF_CANCEL, c.order_id, NULL);
+	else if (strcmp(next, "send") == 0 && !cs_work_part(plan_part, &c, &failure))
+		delay_cancelling(c.order_id, &failure);
+}
+
+/* An order whose callers have all rolled back, and nobody came back for it. */
+static void
+give_up_lost(int64 order_id)
+{
+	static CsStatement order_orphaned = {
+		"SELECT cs_internal.order_orphaned($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+	Cancellation c;
+	char	   *state = read_knowledge(order_id, &c);
+	bool		cancellable = c.api != NULL && c.api->orders->cancel_path != NULL &&
+		strcmp(state, "shipped") != 0 && strcmp(state, "delivered") != 0;
+
+	if (cancellable || strcmp(state, "queued") == 0)
+		cancel_order(order_id, "cupsource");
+	else
+		cs_state_run(&order_orphaned, &value, NULL);
+}
+
+void
+cs_cancel_orders(void)
+{
+	static CsStatement callers_settle = {
+		"SELECT * FROM cs_internal.callers_settle($1)", 1, {INTERVALOID}
+	};
+	static CsStatement orders_cancelling = {
+		"SELECT * FROM cs_internal.orders_cancelling()", 0
+	};
+	Datum		grace = cs_work_interval(cs_guc_rollback_grace);
+	uint64		nrows = cs_state_run(&callers_settle, &grace, NULL);
+	SPITupleTable *rows = SPI_tuptable;
+	bool		isnull;
+
+	for (uint64 row = 0; row < nrows; row++)
+		give_up_lost(DatumGetInt64(cs_work_column(rows, row, 1, &isnull)));
+
+	nrows = cs_state_run(&orders_cancelling, NULL, NULL);
+	rows = SPI_tuptable;
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		Cancellation c;
+		CsFailure	failure;
+
+		c.order_id = DatumGetInt64(cs_work_column(rows, row, 1, &isnull));
+		c.api = cs_work_api(cs_work_column_text(rows, row, 2), &c.serverid);
+		c.role = cs_work_column_text(rows, row, 3);
+		c.remote_id = cs_work_column_text(rows, row, 4);
+		if (c.api && !cs_work_part(plan_part, &c, &failure))
+			delay_cancelling(c.order_id, &failure);
+	}
+}
+
+/* ---- recording ---- */
+
+/* The partner says no, and will say so again. */
+static bool
+is_refusal(const CsFailure *failure, int status)
+{
+	return failure->delivery == CS_DELIVERY_ANSWERED && status >= 400 && status < 500 &&
+		status != 401 && status != 403 && status != 408 && status != 429;
+}
+
+static void
+record_refusal(const CsTransfer *transfer, const CsFailure *failure)
+{
+	static CsStatement order_not_cancelled = {
+		"SELECT cs_internal.order_not_cancelled($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
+		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
+	};
+	Datum		values[1 + CS_ERROR_ARGS];
+	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
+
+	values[0] = Int64GetDatum(transfer->order_id);
+	cs_work_error(failure, values + 1, nulls + 1);
+	cs_state_run(&order_not_cancelled, values, nulls);
+	cs_count_failure();
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
+}
+
+void
+cs_record_cancelled(CsTransfer *transfer)
+{
+	static CsStatement order_cancelled = {
+		"SELECT cs_internal.order_cancelled($1, ROW($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+		"$14, $15, $16, $17, $18)::cs_internal.remote_order)",
+		1 + CS_ANSWER_COLUMNS, {INT8OID, CS_ANSWER_TYPES}
+	};
+	const CsFailure *failure = cs_transfer_failure(transfer);
+	CsOrderAnswer answer;
+	Datum		values[1 + CS_ANSWER_COLUMNS];
+	char		nulls[1 + CS_ANSWER_COLUMNS + 1] = " ";
+
+	if (failure->kind != CS_FAILURE_NONE)
+	{
+		if (is_refusal(failure, cs_transfer_status(transfer)))
+			record_refusal(transfer, failure);
+		else
+			delay_cancelling(transfer->order_id, failure);
+		return;
+	}
+	(void) cs_answer_order(transfer->account->api, "cancelled", cs_call_document(transfer->call),
+						   transfer->account->server, &answer);
+	values[0] = Int64GetDatum(transfer->order_id);
+	memcpy(values + 1, answer.values, sizeof(answer.values));
+	memcpy(nulls + 1, answer.nulls, sizeof(answer.nulls));
+	cs_state_run(&order_cancelled, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, NULL);
+}
+
+void
+cs_record_not_cancelled(CsTransfer *transfer, const CsFailure *failure)
+{
+	delay_cancelling(transfer->order_id, failure);
+}

@@ -1,0 +1,436 @@
+/*
+ * follow.c
+ *	  Following placed orders: asking the partner, and recording its word.
+ *
+ * Where the API lists, one request answers for a hundred orders, and only
+ * those that the list shows changed are asked for one by one, because only
+ * their own answer has events and shipments.  A list costs nothing but
+ * requests, so it is used from two due orders on, and given up when its pages
+ * become more than the orders that are wanted.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/base/guc.h"
+#include "src/orders/answer.h"
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+#include "src/wire/datum.h"
+
+#define ASK_CONCURRENCY 4		/* looks at one server's orders at once */
+#define ASK_AGAIN_MS 30000		/* after a look that failed */
+#define CLOCK_MARGIN_S 60		/* the partner's clock may be behind ours */
+
+/* Servers whose list has been read; what it left open is asked for one by one. */
+static List *listed_servers = NIL;
+
+/* The order at the partner. */
+typedef struct Look
+{
+	int64		order_id;
+	Oid			serverid;
+	const CsApi *api;
+	char	   *role;
+	char	   *remote_id;
+} Look;
+
+static bool
+can_ask(const CsApi *api)
+{
+	return api->orders->get_path != NULL || api->orders->tracking_path != NULL;
+}
+
+static CsTransfer *
+look_under_way(int64 order_id)
+{
+	CsTransfer *transfer = cs_transfer_of(CS_TRANSFER_GET, order_id);
+
+	return transfer ? transfer : cs_transfer_of(CS_TRANSFER_TRACKING, order_id);
+}
+
+static void
+plan_look(void *arg)
+{
+	Look	   *look = arg;
+	bool		get = look->api->orders->get_path != NULL;
+	CsTransfer *transfer;
+	MemoryContext old;
+
+	transfer = cs_transfer_new(get ? CS_TRANSFER_GET : CS_TRANSFER_TRACKING, look->serverid,
+							   get_role_oid(look->role, false), look->order_id);
+	old = MemoryContextSwitchTo(transfer->cxt);
+	transfer->path = cs_path_expand(get ? look->api->orders->get_path :
+									look->api->orders->tracking_path,
+									"id", cs_utf8_from_server(look->remote_id), NULL);
+	MemoryContextSwitchTo(old);
+	cs_transfer_plan(transfer);
+}
+
+/* ms < 0: not again. */
+static void
+ask_later(int64 order_id, int64 ms)
+{
+	static CsStatement poll_later = {
+		"SELECT cs_internal.order_poll_later($1, $2)", 2, {INT8OID, INTERVALOID}
+	};
+	Datum		values[2];
+
+	values[0] = Int64GetDatum(order_id);
+	values[1] = cs_work_interval(Max(ms, 0));
+	cs_state_run(&poll_later, values, ms < 0 ? " n" : NULL);
+}
+
+static void
+ask_server_later(const char *server, int64 ms)
+{
+	static CsStatement poll_later = {
+		"SELECT cs_internal.orders_poll_later($1, $2)", 2, {TEXTOID, INTERVALOID}
+	};
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(server);
+	values[1] = cs_work_interval(ms);
+	cs_state_run(&poll_later, values, NULL);
+}
+
+/* The payload is the local id. */
+void
+cs_take_follow(const CsHandoffRequest *request)
+{
+	static CsStatement knowledge = {
+		"SELECT * FROM cs_internal.order_knowledge($1)", 1, {INT8OID}
+	};
+	Look		look = {pg_strtoint64(request->payload)};
+	Datum		value = Int64GetDatum(look.order_id);
+	bool		askable = false;
+	bool		isnull;
+
+	if (cs_state_run(&knowledge, &value, NULL) == 1)
+	{
+		look.api = cs_work_api(cs_work_column_text(SPI_tuptable, 0, 1), &look.serverid);
+		look.remote_id = cs_work_column_text(SPI_tuptable, 0, 3);
+		look.role = cs_work_column_text(SPI_tuptable, 0, 4);
+		askable = DatumGetBool(cs_work_column(SPI_tuptable, 0, 6, &isnull)) &&
+			look.api != NULL && can_ask(look.api);
+	}
+	if (askable && look_under_way(look.order_id) == NULL)
+		plan_look(&look);
+	cs_waiter_add(request, look.order_id);
+	if (!askable)
+		cs_waiters_answer(CS_HANDOFF_FOLLOW, look.order_id, NULL);
+}
+
+/* ---- planning what is due ---- */
+
+static void
+plan_list(Oid serverid, Oid userid, TimestampTz since, int64 page, int64 wanted)
+{
+	CsTransfer *transfer = cs_transfer_new(CS_TRANSFER_LIST, serverid, userid, 0);
+	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
+	StringInfoData path;
+	MemoryContext old = MemoryContextSwitchTo(transfer->cxt);
+
+	initStringInfo(&path);
+	appendStringInfo(&path, "%s?%s=%lld", orders->path, orders->page_param, (long long) page);
+	if (orders->size_param)
+		appendStringInfo(&path, "&%s=%d", orders->size_param, orders->page_size);
+	for (const CsFilter *filter = orders->filters; filter->name; filter++)
+		if (strcmp(filter->name, "since") == 0)
+			appendStringInfo(&path, "&%s=%s", filter->param, cs_http_escape(cs_answer_iso_time(since)));
+	transfer->path = path.data;
+	transfer->since = since;
+	transfer->page = page;
+	transfer->wanted = wanted;
+	MemoryContextSwitchTo(old);
+	cs_transfer_plan(transfer);
+}
+
+/* One by one, the oldest knowledge first. */
+static void
+ask_singly(const CsApi *api, Oid serverid, const char *server)
+{
+	static CsStatement orders_to_ask = {
+		"SELECT * FROM cs_internal.orders_to_ask($1, $2)", 2, {TEXTOID, INT4OID}
+	};
+	int			under_way = cs_transfers_of_server(serverid, false);
+	Datum		values[2];
+	uint64		nrows;
+	SPITupleTable *rows;
+
+	values[0] = CStringGetTextDatum(server);
+	values[1] = Int32GetDatum(ASK_CONCURRENCY + under_way);
+	nrows = cs_state_run(&orders_to_ask, values, NULL);
+	rows = SPI_tuptable;
+	for (uint64 row = 0; row < nrows && under_way < ASK_CONCURRENCY; row++)
+	{
+		Look		look = {0};
+		CsFailure	failure;
+		bool		isnull;
+
+		look.order_id = DatumGetInt64(cs_work_column(rows, row, 1, &isnull));
+		if (look_under_way(look.order_id))
+			continue;
+		look.serverid = serverid;
+		look.api = api;
+		look.remote_id = cs_work_column_text(rows, row, 2);
+		look.role = cs_work_column_text(rows, row, 3);
+		if (cs_work_part(plan_look, &look, &failure))
+			under_way++;
+		else
+			ask_later(look.order_id, ASK_AGAIN_MS);
+	}
+}
+
+/* Whoever placed the order that has waited longest asks for the list. */
+static Oid
+asker(const char *server)
+{
+	static CsStatement orders_to_ask = {
+		"SELECT * FROM cs_internal.orders_to_ask($1, $2)", 2, {TEXTOID, INT4OID}
+	};
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(server);
+	values[1] = Int32GetDatum(1);
+	if (cs_state_run(&orders_to_ask, values, NULL) == 0)
+		return InvalidOid;
+	return get_role_oid(cs_work_column_text(SPI_tuptable, 0, 3), true);
+}
+
+static void
+remember_listed(Oid serverid)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	listed_servers = list_append_unique_oid(listed_servers, serverid);
+	MemoryContextSwitchTo(old);
+}
+
+void
+cs_follow_orders(void)
+{
+	static CsStatement servers_to_ask = {"SELECT * FROM cs_internal.servers_to_ask()", 0};
+	uint64		nservers = cs_state_run(&servers_to_ask, NULL, NULL);
+	SPITupleTable *servers = SPI_tuptable;
+	List	   *still_due = NIL;
+
+	for (uint64 row = 0; row < nservers; row++)
+	{
+		bool		isnull;
+		Oid			serverid = DatumGetObjectId(cs_work_column(servers, row, 1, &isnull));
+		char	   *server = cs_work_column_text(servers, row, 2);
+		TimestampTz since = DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull));
+		int64		due = DatumGetInt64(cs_work_column(servers, row, 4, &isnull));
+		const CsApi *api = cs_work_api(server, &serverid);
+
+		if (list_member_oid(listed_servers, serverid))
+			still_due = lappend_oid(still_due, serverid);
+		if (api == NULL || !can_ask(api) || cs_transfer_list_of(serverid))
+			continue;
+		if (due >= 2 && cs_api_resource(api, "orders") && !list_member_oid(still_due, serverid))
+		{
+			Oid			userid = asker(server);
+
+			if (OidIsValid(userid))
+				plan_list(serverid, userid, since - CLOCK_MARGIN_S * USECS_PER_SEC, 1, due);
+		}
+		else
+			ask_singly(api, serverid, server);
+	}
+
+	/* A server with nothing left begins with its list the next time. */
+	for (int i = list_length(listed_servers) - 1; i >= 0; i--)
+		if (!list_member_oid(still_due, list_nth_oid(listed_servers, i)))
+			listed_servers = list_delete_nth_cell(listed_servers, i);
+}
+
+/* ---- recording ---- */
+
+static void
+record_events(const CsTransfer *transfer)
+{
+	static CsStatement remote_events = {
+		"SELECT cs_internal.order_remote_events($1, $2, $3, $4, $5, $6)", 6,
+		{INT8OID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
+	};
+	CsAnswerColumn columns[] = {
+		{"at", TIMESTAMPTZOID}, {"type", TEXTOID}, {"by", TEXTOID}, {"shipment_id", TEXTOID},
+		{"raw", JSONBOID}
+	};
+	Datum		values[1 + lengthof(columns)];
+
+	if (cs_answer_list(transfer->account->api, "events", cs_call_document(transfer->call),
+					   transfer->account->server, columns, lengthof(columns), 0) <= 0)
+		return;
+	values[0] = Int64GetDatum(transfer->order_id);
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		values[1 + i] = columns[i].array;
+	cs_state_run(&remote_events, values, NULL);
+}
+
+/* A row without id, number and carrier is no parcel yet. */
+static void
+record_shipments(const CsTransfer *transfer)
+{
+	static CsStatement order_shipments = {
+		"SELECT cs_internal.order_shipments($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+		{INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID}
+	};
+	CsAnswerColumn columns[] = {
+		{"shipment_id", TEXTOID}, {"tracking_number", TEXTOID}, {"carrier", TEXTOID},
+		{"tracking_url", TEXTOID}, {"status", TEXTOID}, {"estimated_delivery", TIMESTAMPTZOID},
+		{"signature_required", BOOLOID}, {"shipped_at", TIMESTAMPTZOID}, {"raw", JSONBOID}
+	};
+	Datum		values[1 + lengthof(columns)];
+
+	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
+					   transfer->account->server, columns, lengthof(columns), 3) <= 0)
+		return;
+	values[0] = Int64GetDatum(transfer->order_id);
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		values[1 + i] = columns[i].array;
+	cs_state_run(&order_shipments, values, NULL);
+}
+
+/* Where only parcels can be asked for, the order's status is theirs. */
+static void
+answer_from_tracking(const CsTransfer *transfer, CsOrderAnswer *answer)
+{
+	CsAnswerColumn status = {"status", TEXTOID};
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	memset(answer, 0, sizeof(*answer));
+	memset(answer->nulls, 'n', sizeof(answer->nulls));
+	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
+					   transfer->account->server, &status, 1, 0) <= 0)
+		return;
+	deconstruct_array(DatumGetArrayTypeP(status.array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	if (n > 0 && !nulls[0])
+		cs_answer_set_status(transfer->account->api, answer, elements[0]);
+}
+
+void
+cs_record_followed(CsTransfer *transfer)
+{
+	static CsStatement order_followed = {
+		"SELECT cs_internal.order_followed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21)",
+		4 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID}
+	};
+	const CsAccount *account = transfer->account;
+	const CsFailure *failure = cs_transfer_failure(transfer);
+	CsOrderAnswer answer;
+	Datum		values[4 + CS_ANSWER_COLUMNS];
+	char		nulls[4 + CS_ANSWER_COLUMNS + 1];
+
+	if (failure->kind != CS_FAILURE_NONE)
+	{
+		cs_record_not_followed(transfer, failure);
+		return;
+	}
+	if (transfer->kind == CS_TRANSFER_TRACKING)
+		answer_from_tracking(transfer, &answer);
+	else if (!cs_answer_order(account->api, "order", cs_call_document(transfer->call),
+							  account->server, &answer))
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("the answer of server \"%s\" does not show the order", account->server)));
+	record_shipments(transfer);
+	if (transfer->kind == CS_TRANSFER_GET)
+		record_events(transfer);
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(transfer->order_id);
+	values[1] = cs_work_text(answer.state, &nulls[1]);
+	memcpy(values + 2, answer.values, sizeof(answer.values));
+	memcpy(nulls + 2, answer.nulls, sizeof(answer.nulls));
+	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call));
+	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
+	cs_state_run(&order_followed, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
+}
+
+void
+cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
+{
+	const CsAccount *account = transfer->account;
+	int			status = cs_transfer_status(transfer);
+	int64		after = Max(ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
+
+	after = Max(after, failure->retry_after_ms);
+	if (transfer->kind == CS_TRANSFER_LIST)
+	{
+		cs_count_failure();
+		ask_server_later(account->server, after);
+		return;
+	}
+
+	/* An endpoint that no document promises: what is known stands. */
+	if (transfer->kind == CS_TRANSFER_GET && !account->api->orders->get_documented &&
+		(status == 404 || status == 405))
+	{
+		ask_later(transfer->order_id, -1);
+		cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
+		return;
+	}
+	cs_count_failure();
+	ask_later(transfer->order_id, after);
+	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
+}
+
+/* Are there pages after this one, and are they worth it? */
+static bool
+list_goes_on(const CsTransfer *transfer, const CsResource *orders)
+{
+	const CsJson *document = cs_call_document(transfer->call);
+	bool		more;
+
+	return transfer->page < transfer->wanted && orders->has_more_paths != NULL &&
+		cs_json_boolean(cs_json_find(document, orders->has_more_paths), &more) && more;
+}
+
+void
+cs_record_listed(CsTransfer *transfer)
+{
+	static CsStatement orders_listed = {
+		"SELECT cs_internal.orders_listed($1, $2, $3, $4, $5)", 5,
+		{TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INTERVALOID}
+	};
+	const CsAccount *account = transfer->account;
+	const CsFailure *failure = cs_transfer_failure(transfer);
+	CsAnswerColumn columns[] = {
+		{"remote_id", TEXTOID}, {"remote_status", TEXTOID}, {"last_shipped_at", TIMESTAMPTZOID}
+	};
+	Datum		values[5];
+	int			rows;
+
+	if (failure->kind != CS_FAILURE_NONE)
+	{
+		cs_record_not_followed(transfer, failure);
+		return;
+	}
+	rows = cs_answer_list(account->api, "orders", cs_call_document(transfer->call), account->server,
+						  columns, lengthof(columns), 0);
+	values[0] = CStringGetTextDatum(account->server);
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		values[1 + i] = columns[i].array;
+	values[4] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
+	cs_state_run(&orders_listed, values, NULL);
+
+	if (rows > 0 && list_goes_on(transfer, cs_api_resource(account->api, "orders")))
+		plan_list(account->serverid, account->userid, transfer->since, transfer->page + 1,
+				  transfer->wanted);
+	else
+		remember_listed(account->serverid);
+}

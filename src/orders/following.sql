@@ -1,0 +1,199 @@
+/*
+ * following.sql
+ *	  What partners say about placed orders: their state, their history, their
+ *	  parcels; and when to ask again.
+ */
+
+CREATE FUNCTION cs_internal.is_followed(state text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN state IN ('placed', 'approved', 'in_production', 'shipped', 'orphaned');
+END $$;
+COMMENT ON FUNCTION cs_internal.is_followed(text) IS
+'Is the partner asked about an order in this state? shipped: yes, for tracking updates and further parcels.';
+REVOKE ALL ON FUNCTION cs_internal.is_followed(text) FROM PUBLIC;
+
+-- When to ask next: often after a change, ever more rarely while nothing happens.
+CREATE FUNCTION cs_internal.poll_next(state text, changed_at timestamptz, poll_interval interval)
+RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  age interval := clock_timestamp() - changed_at;
+BEGIN
+  IF NOT cs_internal.is_followed(state) OR (state = 'shipped' AND age > '30 days') THEN
+    RETURN NULL;
+  END IF;
+  RETURN clock_timestamp() + greatest(poll_interval, least(age / 8, greatest(poll_interval, '1 hour')));
+END $$;
+COMMENT ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) IS
+'The next look at an order: after poll_interval at the earliest, an eighth of the time since its last change, an hour '
+'at most. NULL: no more; a shipped order is left after 30 days without change.';
+REVOKE ALL ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) FROM PUBLIC;
+
+-- What GET said about one order; remote states only, never backwards out of an end.
+CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
+  answer jsonb, poll_interval interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old record;
+  state_now text;
+  news boolean;
+BEGIN
+  SELECT * INTO old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
+  IF NOT FOUND OR old.state NOT IN ('placed', 'approved', 'in_production', 'shipped', 'delivered',
+                                    'rejected', 'cancelled', 'cancelling', 'orphaned')
+     OR new_state NOT IN ('placed', 'approved', 'in_production', 'shipped', 'delivered',
+                          'rejected', 'cancelled') THEN
+    PERFORM cs_internal.order_refuse(order_id, coalesce(new_state, 'followed'));
+  END IF;
+  state_now := CASE
+    -- An unknown remote status says nothing; an end stays one.
+    WHEN new_state IS NULL OR old.state IN ('delivered', 'rejected', 'cancelled') THEN old.state
+    WHEN old.state IN ('cancelling', 'orphaned') AND new_state NOT IN ('cancelled', 'rejected') THEN old.state
+    ELSE new_state END;
+  news := state_now <> old.state
+    OR coalesce(a.remote_status, old.remote_status) IS DISTINCT FROM old.remote_status;
+  UPDATE cs_internal.orders AS t
+     SET state = state_now,
+         remote_id = coalesce(t.remote_id, a.remote_id),
+         order_number = coalesce(a.order_number, t.order_number),
+         remote_status = coalesce(a.remote_status, t.remote_status),
+         currency = coalesce(a.currency, t.currency),
+         items_subtotal = coalesce(a.items_subtotal, t.items_subtotal),
+         shipping_cost = coalesce(a.shipping_cost, t.shipping_cost),
+         shipping_category_fee = coalesce(a.shipping_category_fee, t.shipping_category_fee),
+         discount_amount = coalesce(a.discount_amount, t.discount_amount),
+         rush_fee = coalesce(a.rush_fee, t.rush_fee),
+         total = coalesce(a.total, t.total),
+         cost = coalesce(a.cost, t.cost),
+         item_count = coalesce(a.item_count, t.item_count),
+         remote_created_at = coalesce(a.remote_created_at, t.remote_created_at),
+         last_shipped_at = coalesce(a.last_shipped_at, t.last_shipped_at),
+         cancelled_at = coalesce(a.cancelled_at, t.cancelled_at),
+         rejection_reason = coalesce(a.rejection_reason, t.rejection_reason),
+         raw = coalesce(answer, t.raw),
+         fetched_at = clock_timestamp(),
+         changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
+         next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
+         poll_at = cs_internal.poll_next(state_now,
+           CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval)
+   WHERE t.id = order_id;
+  IF state_now <> old.state THEN
+    PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, state_now, 'cupsource',
+      jsonb_strip_nulls(jsonb_build_object('remote_status', a.remote_status,
+        'reason', a.rejection_reason)));
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
+'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on.';
+REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval)
+  FROM PUBLIC;
+
+-- A page of the list: which of our orders does it show changed?
+CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], statuses text[],
+  shipped timestamptz[], poll_interval interval) RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  UPDATE cs_internal.orders AS o
+     SET fetched_at = clock_timestamp(),
+         poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
+    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
+   WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
+     AND o.remote_status IS NOT DISTINCT FROM l.status
+     AND (l.shipped_at IS NULL OR l.shipped_at IS NOT DISTINCT FROM o.last_shipped_at);
+  RETURN QUERY
+  SELECT o.id
+    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
+    JOIN cs_internal.orders AS o ON o.server = orders_listed.server AND o.remote_id = l.remote_id
+   WHERE o.poll_at IS NOT NULL
+     AND (o.remote_status IS DISTINCT FROM l.status
+          OR (l.shipped_at IS NOT NULL AND l.shipped_at IS DISTINCT FROM o.last_shipped_at))
+   ORDER BY o.fetched_at;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) IS
+'Applies a page of the partner''s list: what is as we know it is put off, the ids of the rest are returned, to be asked for one by one.';
+REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE cs_internal.orders AS t
+     SET poll_at = clock_timestamp() + after
+   WHERE t.id = order_id AND t.poll_at IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS
+'The partner could not be asked about an order: try again later; NULL: it cannot be asked at all.';
+REVOKE ALL ON FUNCTION cs_internal.order_poll_later(bigint, interval) FROM PUBLIC;
+
+-- The partner's own history; each event once, in the order of its list.
+CREATE FUNCTION cs_internal.order_remote_events(order_id bigint, ats timestamptz[], types text[],
+  bys text[], shipment_ids text[], details jsonb[]) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  added integer;
+BEGIN
+  WITH listed AS (
+    SELECT e.at, e.type, e.by, e.n, d.detail,
+           md5(jsonb_build_array(e.at AT TIME ZONE 'UTC', e.type, e.by, d.detail)::text) AS digest
+      FROM unnest(ats, types, bys, shipment_ids, details)
+           WITH ORDINALITY AS e (at, type, by, shipment_id, detail, n)
+     CROSS JOIN LATERAL (SELECT CASE WHEN e.shipment_id IS NULL THEN e.detail
+       ELSE coalesce(e.detail, '{}') || jsonb_build_object('shipment_id', e.shipment_id) END AS detail) AS d
+  ), numbered AS (
+    -- Two events that are equal in everything are two events.
+    SELECT l.*, l.digest || '#' || row_number() OVER (PARTITION BY l.digest ORDER BY l.n) AS mark
+      FROM listed AS l
+  )
+  INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail, fingerprint)
+  SELECT order_remote_events.order_id, n.at, 'remote', n.type, n.by, n.detail, n.mark
+    FROM numbered AS n
+   WHERE NOT EXISTS (SELECT FROM cs_internal.order_events AS k
+                      WHERE k.order_id = order_remote_events.order_id AND k.fingerprint = n.mark)
+   ORDER BY n.n;
+  GET DIAGNOSTICS added = ROW_COUNT;
+  RETURN added;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], text[], text[], text[], jsonb[]) IS
+'Stores the events of the partner''s list that are not stored yet; returns how many.';
+REVOKE ALL ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], text[], text[], text[], jsonb[])
+  FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_shipments(order_id bigint, shipment_ids text[], numbers text[],
+  carriers text[], urls text[], statuses text[], estimates timestamptz[], signatures boolean[],
+  shipped timestamptz[], raws jsonb[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO cs_internal.shipments AS t (order_id, shipment_id, tracking_number, carrier, tracking_url,
+    status, estimated_delivery, signature_required, shipped_at, raw, fetched_at)
+  SELECT DISTINCT ON (p.key) order_shipments.order_id, p.key, p.number, p.carrier, p.url, p.status,
+         p.estimate, p.signature, p.shipped_at, p.raw, now()
+    FROM (SELECT coalesce(l.id, l.number, l.n::text) AS key, l.*
+            FROM unnest(shipment_ids, numbers, carriers, urls, statuses, estimates, signatures,
+                        shipped, raws) WITH ORDINALITY
+              AS l (id, number, carrier, url, status, estimate, signature, shipped_at, raw, n)) AS p
+   WHERE NOT EXISTS (
+     SELECT FROM cs_internal.shipments AS k
+      WHERE k.order_id = order_shipments.order_id AND k.shipment_id = p.key
+        AND (k.tracking_number, k.carrier, k.tracking_url, k.status, k.estimated_delivery,
+             k.signature_required, k.shipped_at, k.raw)
+            IS NOT DISTINCT FROM
+            (p.number, p.carrier, p.url, p.status, p.estimate, p.signature, p.shipped_at, p.raw))
+   ORDER BY p.key, p.n DESC
+  ON CONFLICT ON CONSTRAINT shipments_pkey DO UPDATE
+     SET tracking_number = excluded.tracking_number, carrier = excluded.carrier,
+         tracking_url = excluded.tracking_url, status = excluded.status,
+         estimated_delivery = excluded.estimated_delivery,
+         signature_required = excluded.signature_required, shipped_at = excluded.shipped_at,
+         raw = excluded.raw, fetched_at = excluded.fetched_at;
+  UPDATE cs_internal.orders AS o
+     SET last_shipped_at = latest.at
+    FROM (SELECT max(k.shipped_at) AS at FROM cs_internal.shipments AS k
+           WHERE k.order_id = order_shipments.order_id) AS latest
+   WHERE o.id = order_shipments.order_id AND latest.at > coalesce(o.last_shipped_at, '-infinity');
+END $$;
+COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[],
+  boolean[], timestamptz[], jsonb[]) IS
+'Stores the parcels of an order: new ones, and what changed of the known ones.';
+REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[])
+  FROM PUBLIC;

@@ -1,0 +1,98 @@
+/*
+ * orders.h
+ *	  Orders, for the layers above: queueing and placing, finding, and the
+ *	  steps of the worker's loop.
+ */
+#ifndef CS_ORDERS_ORDERS_H
+#define CS_ORDERS_ORDERS_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "src/client/account.h"
+#include "utils/timestamp.h"
+
+/* An order as a user gives it; jsonb Datums, 0 for NULL. */
+typedef struct CsOrderForm
+{
+	const char *external_id;	/* server encoding */
+	Datum		lines;
+	Datum		ship_to;
+	Datum		options;
+	int64		replaces;		/* or 0 */
+} CsOrderForm;
+
+/*
+ * Queues the order in the current transaction, for the current user, and has
+ * the worker woken at its commit.  Returns the local id: of the order that has
+ * this external id already if its content is the same.  Throws 23505 if it is
+ * not, and what cs_form_read throws.  The caller has checked USAGE.
+ */
+extern int64 cs_order_enqueue(Oid serverid, const CsOrderForm *form);
+
+/* Throws what is wrong with the form. */
+extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form);
+
+/* A function's arguments (lines, ship_to, external_id, options, server); returns the server. */
+extern Oid	cs_order_form_arguments(FunctionCallInfo fcinfo, CsOrderForm *form);
+
+/*
+ * The order that 'id' (local, external or remote; server encoding) means for
+ * the current user; 'server' may be NULL.  Throws PA404 and 21000.
+ */
+extern int64 cs_order_find(const char *id, const char *server, Oid *serverid);
+extern int64 cs_order_find_local(int64 id, Oid *serverid);
+
+/* The same for a text argument of a function and its argument "server". */
+extern int64 cs_order_argument(FunctionCallInfo fcinfo, int id, int server, Oid *serverid);
+
+/*
+ * Its row of cs_orders, a composite Datum in the current context.  'latest':
+ * also what was committed since the transaction's snapshot.
+ */
+extern Datum cs_order_row(int64 id, bool latest);
+
+/*
+ * Has the worker ask the partner about the order, and waits until its word is
+ * stored.  Throws what went wrong.  Does nothing on a standby: nobody asks there.
+ */
+extern void cs_order_ask(int64 id);
+
+/* ---- the worker's steps; each is called outside of transactions ---- */
+
+/*
+ * Each step that touches the database returns false if the extension is gone
+ * from it: then the worker leaves.
+ */
+extern bool cs_orders_begin(bool *ok);	/* once, until ok: sees to interrupted orders */
+extern bool cs_orders_take(void);	/* requests of waiting callers */
+extern bool cs_orders_record(void); /* what was answered since */
+
+/* Drives the transfers without waiting; true if some are done, else *wait_ms (-1: none). */
+extern bool cs_orders_advance(long *wait_ms);
+
+/*
+ * Puts on the wire what is due: queued orders, cancellations, looks at open
+ * orders; settles callers that rolled back.  *due is when there is something
+ * to do next, 0 if never; unchanged on error.
+ */
+extern bool cs_orders_look(TimestampTz *due);
+
+/*
+ * The process is about to end: puts back what is not on the wire yet, and
+ * claims nothing any more.
+ */
+extern bool cs_orders_retreat(void);
+
+/* Milliseconds for which no step should be tried, because the last ones failed; 0: none. */
+extern int	cs_orders_pause_ms(void);
+
+/* Does anybody wait: for an answer of a partner, or for one of ours? */
+extern bool cs_orders_busy(void);
+
+extern int	cs_orders_in_flight(void);
+extern int64 cs_orders_sent(void);
+extern int64 cs_orders_failures(void);
+
+#endif							/* CS_ORDERS_ORDERS_H */

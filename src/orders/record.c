@@ -1,0 +1,452 @@
+/*
+ * record.c
+ *	  What became of the requests that place orders.
+ *
+ * The one question that matters is whether the request may have arrived; the
+ * kind of failure decides only what is said about it.
+ *
+ *	  not sent, 429, 503 with Retry-After	again later
+ *	  answered 2xx and readable				placed
+ *	  answered 4xx							failed
+ *	  anything else							again with the same bytes if the API
+ *											knows them, otherwise uncertain
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/base/guc.h"
+#include "src/client/rows.h"
+#include "src/orders/answer.h"
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+
+/* Pauses are random between nothing and this, which doubles up to the limit. */
+#define BACKOFF_FIRST_MS 500
+#define BACKOFF_LIMIT_MS 300000
+
+/* An answer that cannot be read stays one; so often it may be a passing fault. */
+#define UNREADABLE_TRIES 3
+
+/* Recording that fails for a passing reason (a lock) is tried again. */
+#define RECORD_PAUSE_MS 100
+
+typedef enum Verdict
+{
+	VERDICT_AGAIN,				/* nothing was placed, or the same bytes are known */
+	VERDICT_FAILED,				/* refused; the same external id may still succeed */
+	VERDICT_FINAL,				/* refused, and the refusal is what this external id gets for ever */
+	VERDICT_UNCERTAIN
+} Verdict;
+
+static bool
+has_code(const CsFailure *failure, const char *code)
+{
+	return failure->code != NULL && strcmp(failure->code, code) == 0;
+}
+
+/* What to do about a failure of a request that places an order. */
+static Verdict
+judge(const CsAccount *account, const CsFailure *failure, int status)
+{
+	bool		idempotent = account->api->orders->create_idempotent;
+	Verdict		unknown = idempotent || account->retry_uncertain ?
+		VERDICT_AGAIN : VERDICT_UNCERTAIN;
+
+	if (failure->delivery == CS_DELIVERY_NOT_SENT)
+		return VERDICT_AGAIN;
+	if (failure->delivery == CS_DELIVERY_UNKNOWN || status < 300)
+		return unknown;
+	if (status == 429 || (status == 503 && failure->retry_after_ms >= 0))
+		return VERDICT_AGAIN;
+	if (status == 409 && has_code(failure, "ORDER_CREATE_IN_PROGRESS"))
+		return VERDICT_AGAIN;
+	if (status >= 500 || status == 408)
+		return unknown;
+
+	/* An idempotency key keeps its refusal; who may ask is decided before it. */
+	return idempotent && status >= 400 && status != 401 && status != 403 && status != 404 ?
+		VERDICT_FINAL : VERDICT_FAILED;
+}
+
+/* Full jitter, but never before Retry-After has passed. */
+static int64
+backoff_ms(int tries, int retry_after_ms)
+{
+	uint64		limit = Min((uint64) BACKOFF_LIMIT_MS,
+							(uint64) BACKOFF_FIRST_MS << Min(Max(tries - 1, 0), 16));
+	int64		pause = (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, limit);
+
+	return retry_after_ms >= 0 ? retry_after_ms + pause / 4 : pause;
+}
+
+static void
+record_attempt(const CsTransfer *transfer, const CsFailure *failure)
+{
+	static CsStatement attempt_ended = {
+		"SELECT cs_internal.attempt_ended($1, $2, $3, $4, $5, $6, $7, $8)", 8,
+		{INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	};
+	static const char *const deliveries[] = {
+		[CS_DELIVERY_NOT_SENT] = "not_sent",
+		[CS_DELIVERY_ANSWERED] = "answered",
+		[CS_DELIVERY_UNKNOWN] = "unknown",
+	};
+	bool		failed = failure->kind != CS_FAILURE_NONE;
+	int			status = cs_transfer_status(transfer);
+	CsDelivery	delivery = failed ? failure->delivery : CS_DELIVERY_ANSWERED;
+	Datum		values[8];
+	char		nulls[8 + 1] = "        ";
+
+	values[0] = Int64GetDatum(transfer->order_id);
+	values[1] = TimestampTzGetDatum(transfer->started_at);
+	values[2] = Int32GetDatum(cs_transfer_duration_ms(transfer));
+	values[3] = Int32GetDatum(status);
+	nulls[3] = status > 0 ? ' ' : 'n';
+	values[4] = CStringGetTextDatum(deliveries[delivery]);
+	values[5] = CStringGetTextDatum(cs_failure_kind_name(failure->kind));
+	values[6] = cs_work_text(failed ? unpack_sql_state(failure->sqlstate) : NULL, &nulls[6]);
+	values[7] = cs_work_text(failed ? failure->message : NULL, &nulls[7]);
+	cs_state_run(&attempt_ended, values, nulls);
+}
+
+/* How many attempts the order has had, this one included. */
+static int
+attempts_of(int64 order_id)
+{
+	static CsStatement count_attempts = {
+		"SELECT cs_internal.order_attempts_made($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+	bool		isnull;
+
+	cs_state_run(&count_attempts, &value, NULL);
+	return DatumGetInt32(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+}
+
+/* sending → queued. */
+static void
+put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
+{
+	static CsStatement order_again = {
+		"SELECT cs_internal.order_again($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
+		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
+	};
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+
+	values[0] = Int64GetDatum(transfer->order_id);
+	values[1] = cs_work_interval(backoff_ms(tries, failure->retry_after_ms));
+	cs_work_error(failure, values + 2, nulls + 2);
+	cs_state_run(&order_again, values, nulls);
+}
+
+/* sending → failed. */
+static void
+fail(const CsTransfer *transfer, const CsFailure *failure, bool final)
+{
+	static CsStatement order_failed = {
+		"SELECT cs_internal.order_failed($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error, $7)",
+		2 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES, BOOLOID}
+	};
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+
+	values[0] = Int64GetDatum(transfer->order_id);
+	cs_work_error(failure, values + 1, nulls + 1);
+	values[1 + CS_ERROR_ARGS] = BoolGetDatum(final);
+	cs_state_run(&order_failed, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
+}
+
+/* sending → uncertain.  An answer that says 5xx is told as it is. */
+static void
+doubt(const CsTransfer *transfer, const CsFailure *cause)
+{
+	static CsStatement order_uncertain = {
+		"SELECT cs_internal.order_uncertain($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
+		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
+	};
+	CsFailure	failure = *cause;
+	Datum		values[1 + CS_ERROR_ARGS];
+	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
+
+	if (cause->kind != CS_FAILURE_REFUSED)
+	{
+		failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
+		failure.message = psprintf("it is unknown whether order \"%s\" was placed",
+								   transfer->external_id);
+		failure.detail = psprintf("The request failed: %s", cause->message);
+	}
+	failure.hint = psprintf("It may have been placed, so it is not sent again. Look for it at the partner, "
+							"then use cs_resolve_order(%lld, 'placed', …), 'retry' or 'failed'.",
+							(long long) transfer->order_id);
+	values[0] = Int64GetDatum(transfer->order_id);
+	cs_work_error(&failure, values + 1, nulls + 1);
+	cs_state_run(&order_uncertain, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, &failure);
+}
+
+/*
+ * Again later.  A caller waits for so many tries only; then an order that was
+ * never sent has failed, and one that may have been placed goes on without it.
+ */
+static void
+again(const CsTransfer *transfer, const CsFailure *failure)
+{
+	int			tries = cs_waiters_try(CS_HANDOFF_CREATE, transfer->order_id);
+	bool		exhausted = tries > cs_guc_max_retries;
+	bool		arrived = failure->delivery != CS_DELIVERY_NOT_SENT;
+
+	if (exhausted && !arrived)
+	{
+		fail(transfer, failure, false);
+		return;
+	}
+	put_back(transfer, failure, tries > 0 ? tries : attempts_of(transfer->order_id));
+	if (exhausted)
+		cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, failure);
+}
+
+static void
+record_refused(CsTransfer *transfer, const CsFailure *failure)
+{
+	cs_count_failure();
+	switch (judge(transfer->account, failure, cs_transfer_status(transfer)))
+	{
+		case VERDICT_AGAIN:
+			again(transfer, failure);
+			break;
+		case VERDICT_FAILED:
+			fail(transfer, failure, false);
+			break;
+		case VERDICT_FINAL:
+			fail(transfer, failure, true);
+			break;
+		case VERDICT_UNCERTAIN:
+			doubt(transfer, failure);
+			break;
+	}
+}
+
+static void
+record_placed(CsTransfer *transfer, const char *resource)
+{
+	static CsStatement order_placed = {
+		"SELECT cs_internal.order_placed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21)",
+		4 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID}
+	};
+	const CsAccount *account = transfer->account;
+	const CsJson *document = cs_call_document(transfer->call);
+	CsOrderAnswer answer;
+	Datum		values[4 + CS_ANSWER_COLUMNS];
+	char		nulls[4 + CS_ANSWER_COLUMNS + 1];
+
+	if (!cs_answer_order(account->api, resource, document, account->server, &answer))
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("the answer to order \"%s\" does not show the order", transfer->external_id)));
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = Int64GetDatum(transfer->order_id);
+	values[1] = CStringGetTextDatum(answer.state ? answer.state : "placed");
+	memcpy(values + 2, answer.values, sizeof(answer.values));
+	memcpy(nulls + 2, answer.nulls, sizeof(answer.nulls));
+	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(document);
+	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
+
+	/* What cannot be asked for is not followed. */
+	if (account->api->orders->get_path == NULL && account->api->orders->tracking_path == NULL)
+		nulls[3 + CS_ANSWER_COLUMNS] = 'n';
+	cs_state_run(&order_placed, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, NULL);
+}
+
+void
+cs_record_created(CsTransfer *transfer)
+{
+	const CsFailure *failure = cs_transfer_failure(transfer);
+
+	record_attempt(transfer, failure);
+	if (failure->kind == CS_FAILURE_NONE)
+		record_placed(transfer, "created");
+	else
+		record_refused(transfer, failure);
+}
+
+/*
+ * An order of long ago: if it is there, that is the answer; if not, it is sent
+ * again.  It stands as sending all the while.
+ */
+void
+cs_record_looked_up(CsTransfer *transfer)
+{
+	const CsFailure *failure = cs_transfer_failure(transfer);
+	CsTransfer *create;
+
+	if (failure->kind != CS_FAILURE_NONE)
+	{
+		record_attempt(transfer, failure);
+		cs_count_failure();
+		put_back(transfer, failure, attempts_of(transfer->order_id));
+		return;
+	}
+	if (cs_rows_count(cs_api_resource(transfer->account->api, "orders"),
+					  cs_call_document(transfer->call)) > 0)
+	{
+		record_attempt(transfer, failure);
+		record_placed(transfer, "orders");
+		return;
+	}
+	create = cs_transfer_new(CS_TRANSFER_CREATE, transfer->account->serverid,
+							 transfer->account->userid, transfer->order_id);
+	create->external_id = MemoryContextStrdup(create->cxt, transfer->external_id);
+	create->idempotency_key = MemoryContextStrdup(create->cxt, transfer->idempotency_key);
+	create->path = MemoryContextStrdup(create->cxt, transfer->account->api->orders->create_path);
+	create->body_length = transfer->body_length;
+	create->body = MemoryContextAlloc(create->cxt, transfer->body_length + 1);
+	memcpy(create->body, transfer->body, transfer->body_length + 1);
+	cs_transfer_plan(create);
+}
+
+/* A success that cannot be read: the order is there, but which one is it? */
+void
+cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure)
+{
+	CsFailure	unreadable = *failure;
+
+	cs_count_failure();
+	unreadable.kind = CS_FAILURE_MALFORMED;
+	unreadable.delivery = CS_DELIVERY_UNKNOWN;
+	record_attempt(transfer, &unreadable);
+	if (judge(transfer->account, &unreadable, 0) == VERDICT_AGAIN &&
+		attempts_of(transfer->order_id) < UNREADABLE_TRIES)
+		put_back(transfer, &unreadable, 1);
+	else
+		doubt(transfer, &unreadable);
+}
+
+/* ---- the step ---- */
+
+static void
+record_part(void *arg)
+{
+	CsTransfer *transfer = arg;
+
+	switch (transfer->kind)
+	{
+		case CS_TRANSFER_CREATE:
+			cs_record_created(transfer);
+			break;
+		case CS_TRANSFER_LOOKUP:
+			cs_record_looked_up(transfer);
+			break;
+		case CS_TRANSFER_CANCEL:
+			cs_record_cancelled(transfer);
+			break;
+		case CS_TRANSFER_GET:
+		case CS_TRANSFER_TRACKING:
+			cs_record_followed(transfer);
+			break;
+		case CS_TRANSFER_LIST:
+			cs_record_listed(transfer);
+			break;
+	}
+}
+
+/* The answer is poisonous; what else can be said of its order? */
+typedef struct Poisonous
+{
+	CsTransfer *transfer;
+	CsFailure	failure;
+} Poisonous;
+
+static void
+poison_part(void *arg)
+{
+	Poisonous  *poisonous = arg;
+
+	switch (poisonous->transfer->kind)
+	{
+		case CS_TRANSFER_CREATE:
+		case CS_TRANSFER_LOOKUP:
+			cs_record_unreadable(poisonous->transfer, &poisonous->failure);
+			break;
+		case CS_TRANSFER_CANCEL:
+			cs_record_not_cancelled(poisonous->transfer, &poisonous->failure);
+			break;
+		default:
+			cs_record_not_followed(poisonous->transfer, &poisonous->failure);
+			break;
+	}
+}
+
+/* Records one transfer; false: to be tried again. */
+static bool
+record_one(CsTransfer *transfer)
+{
+	Poisonous	poisonous = {transfer};
+	CsFailure	failure;
+
+	if (cs_work_part(record_part, transfer, &poisonous.failure))
+		return true;
+	if (!cs_work_is_transient(poisonous.failure.sqlstate) &&
+		cs_work_part(poison_part, &poisonous, &failure))
+		return true;
+	transfer->record_tries++;
+	transfer->record_after = GetCurrentTimestamp() +
+		RECORD_PAUSE_MS * INT64CONST(1000) * Min(transfer->record_tries, 100);
+	if (transfer->record_tries == 1)
+		ereport(LOG,
+				(errcode(poisonous.failure.sqlstate),
+				 errmsg("could not record the answer to order %lld: %s",
+						(long long) transfer->order_id, poisonous.failure.message)));
+	return false;
+}
+
+/* Each answer by itself: one that cannot be recorded fails its own order only. */
+static void
+record_step(void *arg)
+{
+	List	  **recorded = arg;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, cs_transfers())
+	{
+		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
+
+		if (!transfer->done || transfer->record_after > GetCurrentTimestamp())
+			continue;
+		if (record_one(transfer))
+		{
+			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+			*recorded = lappend(*recorded, transfer);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	if (cs_queue_is_ours())
+		cs_claim_orders();
+}
+
+bool
+cs_orders_record(void)
+{
+	List	   *recorded = NIL;
+	ListCell   *cell;
+	bool		ok;
+	bool		present = cs_work_step("cupsource: recording answers", record_step, &recorded, &ok);
+
+	if (ok)
+		foreach(cell, recorded)
+			cs_transfer_release(lfirst(cell));
+	list_free(recorded);
+	return present;
+}

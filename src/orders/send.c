@@ -1,0 +1,537 @@
+/*
+ * send.c
+ *	  The worker's way of an order: taken from a caller or claimed from the
+ *	  queue, on the wire, recorded.
+ *
+ * The intent is committed before the first byte goes out, and the outcome
+ * before anybody is told of it.  No transaction is open in between.  What is
+ * found "sending" when a worker starts was on the wire when the last one
+ * ended, since a database has one worker at a time.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/api/form.h"
+#include "src/base/guc.h"
+#include "src/client/options.h"
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+#include "src/wire/datum.h"
+#include "src/wire/sign.h"
+
+#define CONCURRENCY 8			/* without the server option */
+#define CLAIM_LIMIT 64			/* orders of one server in one transaction */
+#define DELAY_MS 60000			/* something of ours is missing */
+
+/*
+ * The partner forgets idempotency keys after 90 days.  An order that was first
+ * sent before that is looked up before it is sent again.
+ */
+#define REMEMBERED_MS (INT64CONST(80) * 24 * 60 * 60 * 1000)
+
+static int64 orders_sent = 0;
+static int64 failures = 0;
+static bool held = false;		/* said so in the log */
+static bool retreating = false; /* claims nothing any more */
+static int	first_server = 0;	/* with whom the next claim begins */
+
+int
+cs_orders_in_flight(void)
+{
+	dlist_iter	iter;
+	int			count = 0;
+
+	dlist_foreach(iter, cs_transfers())
+		count++;
+	return count;
+}
+
+bool
+cs_orders_busy(void)
+{
+	return cs_orders_in_flight() > 0 || cs_waiters_any();
+}
+
+bool
+cs_orders_advance(long *wait_ms)
+{
+	return cs_transfers_advance(wait_ms);
+}
+
+int64
+cs_orders_sent(void)
+{
+	return orders_sent;
+}
+
+int64
+cs_orders_failures(void)
+{
+	return failures;
+}
+
+void
+cs_count_failure(void)
+{
+	failures++;
+}
+
+bool
+cs_queue_is_ours(void)
+{
+	static CsStatement claim_queue = {"SELECT cs_internal.claim_queue()", 0};
+	bool		isnull;
+	bool		ours;
+
+	cs_state_run(&claim_queue, NULL, NULL);
+	ours = DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+	if (!ours && !held)
+		ereport(LOG,
+				(errmsg("the order queue of database \"%s\" belongs to another cluster and is on hold",
+						get_database_name(MyDatabaseId)),
+				 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
+	held = !ours;
+	return ours;
+}
+
+/* ---- claiming ---- */
+
+/* A claimed order on its way to become a transfer. */
+typedef struct Claimed
+{
+	SPITupleTable *rows;
+	uint64		row;
+	Oid			serverid;
+	int64		order_id;
+	bool		has_account;	/* how far preparing it came */
+	CsTransfer *transfer;
+	Datum		body;			/* bytea, for the table */
+} Claimed;
+
+/* The columns of cs_internal.orders_claim. */
+enum
+{
+	CLAIM_ID = 1,
+	CLAIM_EXTERNAL_ID,
+	CLAIM_CREATED_BY,
+	CLAIM_LINES,
+	CLAIM_SHIP_TO,
+	CLAIM_OPTIONS,
+	CLAIM_BODY,
+	CLAIM_ATTEMPTS,
+	CLAIM_FIRST_SENT_AT
+};
+
+static Datum
+bytea_from(const char *bytes, size_t length)
+{
+	bytea	   *result = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(result, VARHDRSZ + length);
+	memcpy(VARDATA(result), bytes, length);
+	return PointerGetDatum(result);
+}
+
+/* The exact bytes of the request: as they were stored, or made now. */
+static void
+prepare_body(Claimed *claimed)
+{
+	CsTransfer *transfer = claimed->transfer;
+	bool		isnull;
+	Datum		stored = cs_work_column(claimed->rows, claimed->row, CLAIM_BODY, &isnull);
+	char	   *body;
+
+	if (!isnull)
+	{
+		bytea	   *bytes = DatumGetByteaPP(stored);
+
+		transfer->body_length = VARSIZE_ANY_EXHDR(bytes);
+		body = VARDATA_ANY(bytes);
+	}
+	else
+	{
+		const CsApi *api = transfer->account->api;
+		Datum		parts[3];
+		CsForm	   *form;
+
+		for (int i = 0; i < 3; i++)
+		{
+			parts[i] = cs_work_column(claimed->rows, claimed->row, CLAIM_LINES + i, &isnull);
+			if (isnull)
+				parts[i] = (Datum) 0;
+		}
+		form = cs_form_read(CurrentMemoryContext, api, CS_FORM_ORDER,
+							cs_utf8_from_server(transfer->external_id),
+							parts[0], parts[1], parts[2]);
+		body = cs_form_order_body(api, form, &transfer->body_length);
+	}
+	claimed->body = bytea_from(body, transfer->body_length);
+	transfer->body = MemoryContextAlloc(transfer->cxt, transfer->body_length + 1);
+	memcpy(transfer->body, body, transfer->body_length);
+	transfer->body[transfer->body_length] = '\0';
+}
+
+/* The same for every attempt of an order, and only for them. */
+static char *
+idempotency_key(const CsTransfer *transfer)
+{
+	uint8		digest[CS_SHA256_LENGTH];
+	char	   *utf8 = cs_utf8_from_server(transfer->external_id);
+
+	cs_sha256(utf8, strlen(utf8), digest);
+	return MemoryContextStrdup(transfer->cxt, cs_hex(digest, 16));
+}
+
+/* Must an order that was first sent so long ago be looked up? */
+static bool
+is_forgotten(const Claimed *claimed)
+{
+	bool		isnull;
+	Datum		sent_at = cs_work_column(claimed->rows, claimed->row, CLAIM_FIRST_SENT_AT, &isnull);
+
+	return !isnull && claimed->transfer->account->api->orders->create_idempotent &&
+		cs_api_resource(claimed->transfer->account->api, "orders") != NULL &&
+		TimestampDifferenceMilliseconds(DatumGetTimestampTz(sent_at), GetCurrentTimestamp()) >
+		REMEMBERED_MS;
+}
+
+static void
+prepare_lookup(CsTransfer *transfer)
+{
+	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
+
+	transfer->kind = CS_TRANSFER_LOOKUP;
+	for (const CsFilter *filter = orders->filters; filter->name; filter++)
+		if (strcmp(filter->name, "external_id") == 0)
+			transfer->path = MemoryContextStrdup(transfer->cxt,
+												 psprintf("%s?%s=%s", orders->path, filter->param,
+														  cs_http_escape(cs_utf8_from_server(transfer->external_id))));
+}
+
+/* A part: may throw, and then nothing of it stays. */
+static void
+prepare(void *arg)
+{
+	Claimed    *claimed = arg;
+	char	   *role = cs_work_column_text(claimed->rows, claimed->row, CLAIM_CREATED_BY);
+	CsTransfer *transfer;
+
+	claimed->has_account = false;
+	claimed->transfer = NULL;
+	transfer = cs_transfer_new(CS_TRANSFER_CREATE, claimed->serverid, get_role_oid(role, false),
+							   claimed->order_id);
+	claimed->has_account = true;
+	claimed->transfer = transfer;
+	transfer->external_id = MemoryContextStrdup(transfer->cxt,
+												cs_work_column_text(claimed->rows, claimed->row,
+																	CLAIM_EXTERNAL_ID));
+	transfer->idempotency_key = idempotency_key(transfer);
+	transfer->path = MemoryContextStrdup(transfer->cxt, transfer->account->api->orders->create_path);
+	prepare_body(claimed);
+	if (is_forgotten(claimed))
+		prepare_lookup(transfer);
+}
+
+/* It cannot be sent: for now, or at all. */
+static void
+not_prepared(const Claimed *claimed, const CsFailure *failure)
+{
+	static CsStatement order_delayed = {
+		"SELECT cs_internal.order_delayed($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
+		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
+	};
+	static CsStatement order_failed = {
+		"SELECT cs_internal.order_failed($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error, $7)",
+		2 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES, BOOLOID}
+	};
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+
+	failures++;
+	values[0] = Int64GetDatum(claimed->order_id);
+	if (!claimed->has_account || cs_work_is_transient(failure->sqlstate))
+	{
+		values[1] = cs_work_interval(DELAY_MS);
+		cs_work_error(failure, values + 2, nulls + 2);
+		cs_state_run(&order_delayed, values, nulls);
+	}
+	else
+	{
+		cs_work_error(failure, values + 1, nulls + 1);
+		values[1 + CS_ERROR_ARGS] = BoolGetDatum(false);
+		cs_state_run(&order_failed, values, nulls);
+	}
+	cs_waiters_answer(CS_HANDOFF_CREATE, claimed->order_id, failure);
+}
+
+/* Claims up to 'most' orders of a server. */
+static void
+claim_server(Oid serverid, const char *server, int most)
+{
+	static CsStatement orders_claim = {
+		"SELECT * FROM cs_internal.orders_claim($1, $2, $3)", 3, {TEXTOID, INT4OID, INT8ARRAYOID}
+	};
+	static CsStatement orders_sending = {
+		"SELECT cs_internal.orders_sending($1, $2)", 2, {INT8ARRAYOID, BYTEAARRAYOID}
+	};
+	Datum		values[3];
+	uint64		nrows;
+	SPITupleTable *rows;
+	ArrayBuildState *ids = NULL;
+	ArrayBuildState *bodies = NULL;
+
+	values[0] = CStringGetTextDatum(server);
+	values[1] = Int32GetDatum(most);
+	values[2] = cs_waiters_orders();
+	nrows = cs_state_run(&orders_claim, values, NULL);
+	rows = SPI_tuptable;
+
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		Claimed		claimed = {rows, row, serverid};
+		CsFailure	failure;
+		bool		isnull;
+
+		claimed.order_id = DatumGetInt64(cs_work_column(rows, row, CLAIM_ID, &isnull));
+		if (!cs_work_part(prepare, &claimed, &failure))
+		{
+			if (claimed.transfer)
+				MemoryContextDelete(claimed.transfer->cxt);
+			not_prepared(&claimed, &failure);
+			continue;
+		}
+		cs_transfer_plan(claimed.transfer);
+		orders_sent++;
+		ids = accumArrayResult(ids, Int64GetDatum(claimed.order_id), false, INT8OID,
+							   CurrentMemoryContext);
+		bodies = accumArrayResult(bodies, claimed.body, false, BYTEAOID, CurrentMemoryContext);
+	}
+	if (ids == NULL)
+		return;
+	values[0] = makeArrayResult(ids, CurrentMemoryContext);
+	values[1] = makeArrayResult(bodies, CurrentMemoryContext);
+	cs_state_run(&orders_sending, values, NULL);
+}
+
+/*
+ * Queued orders of all servers, each up to its own concurrency; every time
+ * another one comes first.
+ */
+void
+cs_claim_orders(void)
+{
+	static CsStatement servers_waiting = {"SELECT * FROM cs_internal.servers_waiting()", 0};
+	TimestampTz now = GetCurrentTimestamp();
+	uint64		nservers;
+	SPITupleTable *servers;
+
+	if (retreating)
+		return;
+	nservers = cs_state_run(&servers_waiting, NULL, NULL);
+	servers = SPI_tuptable;
+	first_server++;
+	for (uint64 i = 0; i < nservers; i++)
+	{
+		uint64		row = (i + first_server) % nservers;
+		bool		isnull;
+		Oid			serverid = DatumGetObjectId(cs_work_column(servers, row, 1, &isnull));
+		TimestampTz due_at = DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull));
+		int			most;
+
+		if (due_at > now)
+			continue;
+		most = cs_option_integer(GetForeignServer(serverid)->options, "concurrency", CONCURRENCY) -
+			cs_transfers_of_server(serverid, true);
+		if (most > 0)
+			claim_server(serverid, cs_work_column_text(servers, row, 2), Min(most, CLAIM_LIMIT));
+	}
+}
+
+/* ---- everything that is due ---- */
+
+static void
+cancel_part(void *arg)
+{
+	cs_cancel_orders();
+}
+
+static void
+follow_part(void *arg)
+{
+	cs_follow_orders();
+}
+
+/* Following may fail without keeping orders from being sent. */
+static void
+try_part(CsStep part)
+{
+	CsFailure	failure;
+
+	if (!cs_work_part(part, NULL, &failure))
+		ereport(LOG,
+				(errcode(failure.sqlstate),
+				 errmsg("could not look after placed orders: %s", failure.message)));
+}
+
+static void
+look_step(void *arg)
+{
+	static CsStatement next_due = {"SELECT cs_internal.next_due($1)", 1, {INTERVALOID}};
+	TimestampTz *due = arg;
+	Datum		value;
+	bool		isnull;
+
+	*due = 0;
+	if (!cs_queue_is_ours())
+		return;
+	cs_claim_orders();
+	try_part(cancel_part);
+	try_part(follow_part);
+	value = cs_work_interval(cs_guc_rollback_grace);
+	cs_state_run(&next_due, &value, NULL);
+	value = cs_work_column(SPI_tuptable, 0, 1, &isnull);
+	if (!isnull)
+		*due = DatumGetTimestampTz(value);
+}
+
+bool
+cs_orders_look(TimestampTz *due)
+{
+	TimestampTz next;
+	bool		ok;
+	bool		present = cs_work_step("cupsource: looking for work", look_step, &next, &ok);
+
+	if (ok)
+		*due = next;
+	return present;
+}
+
+/* ---- after a crash, and before the end ---- */
+
+/* An order that was on the wire when a worker ended. */
+static void
+see_to_interrupted(int64 order_id, const char *server)
+{
+	static CsStatement attempt_ended = {
+		"SELECT cs_internal.attempt_ended($1, NULL, NULL, NULL, 'unknown', 'connection_lost', $2, $3)",
+		3, {INT8OID, TEXTOID, TEXTOID}
+	};
+	static CsStatement order_again = {
+		"SELECT cs_internal.order_again($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
+		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
+	};
+	static CsStatement order_uncertain = {
+		"SELECT cs_internal.order_uncertain($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
+		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
+	};
+	Oid			serverid;
+	const CsApi *api = cs_work_api(server, &serverid);
+	CsFailure	failure = {CS_FAILURE_CONNECTION_LOST, CS_DELIVERY_UNKNOWN};
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+
+	failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
+	failure.message = "the worker ended while the order was being sent";
+	values[0] = Int64GetDatum(order_id);
+	values[1] = CStringGetTextDatum(unpack_sql_state(failure.sqlstate));
+	values[2] = CStringGetTextDatum(failure.message);
+	cs_state_run(&attempt_ended, values, NULL);
+
+	if (api && (api->orders->create_idempotent ||
+				cs_option_boolean(GetForeignServer(serverid)->options, "retry_uncertain", false)))
+	{
+		values[1] = cs_work_interval(0);
+		cs_work_error(&failure, values + 2, nulls + 2);
+		cs_state_run(&order_again, values, nulls);
+		return;
+	}
+	failure.detail = "It may have been placed, and sending it again could place it twice.";
+	failure.hint = "Look for it at the partner, then use cs_resolve_order.";
+	cs_work_error(&failure, values + 1, nulls + 1);
+	cs_state_run(&order_uncertain, values, nulls);
+}
+
+static void
+begin_queue(void *arg)
+{
+	static CsStatement orders_interrupted = {"SELECT * FROM cs_internal.orders_interrupted()", 0};
+	uint64		nrows;
+	SPITupleTable *rows;
+
+	if (!cs_queue_is_ours())
+		return;
+	nrows = cs_state_run(&orders_interrupted, NULL, NULL);
+	rows = SPI_tuptable;
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		bool		isnull;
+
+		see_to_interrupted(DatumGetInt64(cs_work_column(rows, row, 1, &isnull)),
+						   cs_work_column_text(rows, row, 2));
+	}
+}
+
+bool
+cs_orders_begin(bool *ok)
+{
+	return cs_work_step("cupsource: looking after interrupted orders", begin_queue, NULL, ok);
+}
+
+/* Those that wait for a token or the budget go back into the queue. */
+static void
+retreat(void *arg)
+{
+	static CsStatement order_again = {
+		"SELECT cs_internal.order_again($1, $2, NULL::cs_internal.order_error)",
+		2, {INT8OID, INTERVALOID}
+	};
+	static CsStatement attempt_ended = {
+		"SELECT cs_internal.attempt_ended($1, NULL, NULL, NULL, 'not_sent', NULL, NULL, NULL)",
+		1, {INT8OID}
+	};
+	dlist_iter	iter;
+
+	dlist_foreach(iter, cs_transfers())
+	{
+		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
+		Datum		values[2];
+
+		if (transfer->kind != CS_TRANSFER_CREATE || transfer->done ||
+			(transfer->call && cs_call_sending(transfer->call)))
+			continue;
+		values[0] = Int64GetDatum(transfer->order_id);
+		values[1] = cs_work_interval(0);
+		cs_state_run(&attempt_ended, values, NULL);
+		cs_state_run(&order_again, values, NULL);
+	}
+}
+
+bool
+cs_orders_retreat(void)
+{
+	dlist_mutable_iter iter;
+	bool		present;
+
+	retreating = true;
+	present = cs_work_step("cupsource: putting orders back", retreat, NULL, NULL);
+	dlist_foreach_modify(iter, cs_transfers())
+	{
+		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
+
+		if (transfer->done || (transfer->call && cs_call_sending(transfer->call) &&
+							   transfer->kind == CS_TRANSFER_CREATE))
+			continue;
+		cs_transfer_release(transfer);
+	}
+	return present;
+}

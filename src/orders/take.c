@@ -1,0 +1,194 @@
+/*
+ * take.c
+ *	  Requests of callers that wait: journalled here, in transactions that no
+ *	  rollback of theirs can undo.
+ *
+ * lock_timeout is in force, so a request about an order that the caller itself
+ * has locked or inserted, and not committed, ends with an error instead of
+ * waiting for a transaction that waits for us.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+
+#define TAKE_LIMIT 64			/* requests in one transaction */
+
+/* One request on its way into the journal. */
+typedef struct Taken
+{
+	CsHandoffRequest request;
+	bool		failed;
+	CsFailure	failure;
+} Taken;
+
+typedef struct Batch
+{
+	int			count;
+	bool		creates;		/* there may be something to claim */
+	Taken		taken[TAKE_LIMIT];
+} Batch;
+
+/* The failure that the order ended with is the answer to asking for it again. */
+static void
+answer_stored_error(const CsHandoffRequest *request, int64 order_id)
+{
+	static CsStatement stored_error = {
+		"SELECT * FROM cs_internal.order_stored_error($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
+	const char *sqlstate;
+
+	cs_state_run(&stored_error, &value, NULL);
+	sqlstate = cs_work_column_text(SPI_tuptable, 0, 2);
+	failure.sqlstate = sqlstate && strlen(sqlstate) == 5 ?
+		MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]) :
+		CS_ERRCODE_OUTCOME_UNKNOWN;
+	failure.message = cs_work_column_text(SPI_tuptable, 0, 4);
+	if (failure.message == NULL)
+		failure.message = psprintf("the order is %s", cs_work_column_text(SPI_tuptable, 0, 1));
+	failure.detail = cs_work_column_text(SPI_tuptable, 0, 5);
+	failure.hint = cs_work_column_text(SPI_tuptable, 0, 6);
+	cs_request_answer(request, order_id, &failure);
+}
+
+static void
+answer_cancelled(const CsHandoffRequest *request, int64 order_id)
+{
+	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
+
+	failure.sqlstate = CS_ERRCODE_WRONG_STATE;
+	failure.message = "the order with this external id was cancelled";
+	failure.detail = psprintf("It is order %lld in cs_orders.", (long long) order_id);
+	failure.hint = "Place it under a new external id.";
+	cs_request_answer(request, order_id, &failure);
+}
+
+static void
+take_create(const CsHandoffRequest *request)
+{
+	static CsStatement order_take = {
+		"SELECT * FROM cs_internal.order_take($1)", 1, {JSONBOID}
+	};
+	Datum		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(request->payload));
+	char	   *disposition;
+	int64		order_id;
+	bool		isnull;
+
+	if (!cs_queue_is_ours())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
+				 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
+	cs_state_run(&order_take, &value, NULL);
+	order_id = DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
+
+	if (strcmp(disposition, "error") == 0)
+		answer_stored_error(request, order_id);
+	else if (strcmp(disposition, "cancelled") == 0)
+		answer_cancelled(request, order_id);
+	else
+	{
+		cs_waiter_add(request, order_id);
+		if (strcmp(disposition, "done") == 0)
+			cs_waiters_answer(CS_HANDOFF_CREATE, order_id, NULL);
+	}
+}
+
+static void
+take_part(void *arg)
+{
+	const CsHandoffRequest *request = arg;
+
+	switch (request->kind)
+	{
+		case CS_HANDOFF_CREATE:
+			take_create(request);
+			break;
+		case CS_HANDOFF_CANCEL:
+			cs_take_cancel(request);
+			break;
+		case CS_HANDOFF_FOLLOW:
+			cs_take_follow(request);
+			break;
+	}
+}
+
+/* A lock that did not come is told in the terms of the caller. */
+static void
+explain(CsFailure *failure)
+{
+	if (failure->sqlstate != ERRCODE_LOCK_NOT_AVAILABLE)
+		return;
+	failure->message = "the order is being changed by another transaction that has not ended";
+	failure->detail = "If it is this transaction that queued or changed it, it cannot be asked for here before COMMIT.";
+	failure->hint = "Try again when that transaction has ended.";
+}
+
+static void
+take_step(void *arg)
+{
+	Batch	   *batch = arg;
+
+	for (int i = 0; i < batch->count; i++)
+	{
+		Taken	   *taken = &batch->taken[i];
+
+		taken->failed = !cs_work_part(take_part, &taken->request, &taken->failure);
+		if (taken->failed)
+		{
+			explain(&taken->failure);
+			cs_waiter_drop(&taken->request, &taken->failure);
+		}
+	}
+	if (batch->creates && cs_queue_is_ours())
+		cs_claim_orders();
+}
+
+bool
+cs_orders_take(void)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource requests",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	bool		present = true;
+
+	for (;;)
+	{
+		Batch	   *batch = palloc0(sizeof(Batch));
+		bool		ok;
+
+		while (batch->count < TAKE_LIMIT &&
+			   cs_handoff_take(&batch->taken[batch->count].request))
+		{
+			batch->creates |= batch->taken[batch->count].request.kind == CS_HANDOFF_CREATE;
+			batch->count++;
+		}
+		if (batch->count == 0)
+			break;
+		present = cs_work_step("cupsource: taking orders from callers", take_step, batch, &ok);
+		if (!ok)
+		{
+			CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT};
+
+			failure.sqlstate = CS_ERRCODE_NO_WORKER;
+			failure.message = "the worker could not write the request down";
+			failure.hint = "Nothing was sent. The server's log has the reason.";
+			for (int i = 0; i < batch->count; i++)
+				cs_waiter_drop(&batch->taken[i].request, &failure);
+		}
+		if (!present)
+			break;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return present;
+}

@@ -1,0 +1,176 @@
+/*
+ * transfer.h
+ *	  The worker's memory: requests on the wire and callers that wait.
+ *
+ * Nothing here survives the process, and nothing has to: an order that is on
+ * the wire stands as "sending" or "cancelling" in its table.  A transfer owns
+ * its memory context; it is begun after the transaction that recorded the
+ * intent has committed, and released after the one that recorded its outcome.
+ */
+#ifndef CS_ORDERS_TRANSFER_H
+#define CS_ORDERS_TRANSFER_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+
+#include "src/base/state.h"
+#include "src/client/call.h"
+#include "src/shared/handoff.h"
+
+typedef enum CsTransferKind
+{
+	CS_TRANSFER_CREATE,			/* POST an order */
+	CS_TRANSFER_LOOKUP,			/* is an order of long ago there? */
+	CS_TRANSFER_CANCEL,			/* DELETE it */
+	CS_TRANSFER_GET,			/* GET it */
+	CS_TRANSFER_TRACKING,		/* GET its parcels, where the order itself cannot be asked for */
+	CS_TRANSFER_LIST			/* a page of all orders */
+} CsTransferKind;
+
+typedef struct CsTransfer
+{
+	dlist_node	node;
+	MemoryContext cxt;
+	CsTransferKind kind;
+	int64		order_id;		/* 0 for LIST */
+	char	   *external_id;	/* CREATE, LOOKUP: server encoding */
+	CsAccount  *account;
+	char	   *path;
+	char	   *body;			/* or NULL */
+	size_t		body_length;
+	char	   *idempotency_key;	/* or NULL */
+	int64		page;			/* LIST: 1, 2, … */
+	int64		wanted;			/* LIST: orders that it is asked for */
+	TimestampTz since;			/* LIST: orders from then on */
+	TimestampTz started_at;
+	CsCall	   *call;			/* NULL until begun, or if it could not be begun */
+	CsFailure	failure;		/* if it could not be begun */
+	bool		done;
+	int			record_tries;	/* how often recording it failed */
+	TimestampTz record_after;
+} CsTransfer;
+
+/* A caller in another process. */
+typedef struct CsWaiter
+{
+	dlist_node	node;
+	CsHandoffRequest request;
+	int64		order_id;
+	int			tries;			/* how often its order was put back */
+	bool		ready;			/* reply is to be sent when the transaction has committed */
+	CsHandoffReply reply;
+} CsWaiter;
+
+/* A transfer in a context of its own; not yet on the wire and in no list. */
+extern CsTransfer *cs_transfer_new(CsTransferKind kind, Oid serverid, Oid userid, int64 order_id);
+
+/* Enlists transfers to be begun when the transaction has committed. */
+extern void cs_transfer_plan(CsTransfer *transfer);
+
+/* After commit: planned transfers go out.  After abort: they are forgotten. */
+extern void cs_transfers_begin(void);
+
+/* Drives them; true if some are done, else *wait_ms is when to look again (-1: none). */
+extern bool cs_transfers_advance(long *wait_ms);
+
+extern void cs_transfers_forget_planned(void);
+
+extern void cs_transfer_release(CsTransfer *transfer);
+
+/* The one of that kind for that order, or NULL. */
+extern CsTransfer *cs_transfer_of(CsTransferKind kind, int64 order_id);
+
+/* How many of a server are under way or planned: those that place orders, or the others. */
+extern int	cs_transfers_of_server(Oid serverid, bool placing);
+extern CsTransfer *cs_transfer_list_of(Oid serverid);	/* its LIST, or NULL */
+
+/* All that are under way; the list's owner is transfer.c. */
+extern dlist_head *cs_transfers(void);
+
+/* What became of it: of the call, or why it could not be begun. */
+extern const CsFailure *cs_transfer_failure(const CsTransfer *transfer);
+extern int	cs_transfer_status(const CsTransfer *transfer);
+extern int	cs_transfer_duration_ms(const CsTransfer *transfer);
+
+/* Callers. */
+extern void cs_waiter_add(const CsHandoffRequest *request, int64 order_id);
+
+/* Those of that order and kind get this reply at commit; 'failure' NULL: all is well. */
+extern void cs_waiters_answer(CsHandoffKind kind, int64 order_id, const CsFailure *failure);
+
+/* How often the order was put back while they waited, this time included; 0: nobody waits. */
+extern int	cs_waiters_try(CsHandoffKind kind, int64 order_id);
+
+/* The orders that are awaited, as bigint[]. */
+extern Datum cs_waiters_orders(void);
+
+/* The request that could not be journalled: its waiter is dropped and answered. */
+extern void cs_waiter_drop(const CsHandoffRequest *request, const CsFailure *failure);
+extern bool cs_waiters_any(void);
+extern void cs_waiters_committed(void);
+extern void cs_waiters_aborted(void);
+
+/* Answers a request that never became a waiter, at once. */
+extern void cs_request_answer(const CsHandoffRequest *request, int64 order_id,
+							  const CsFailure *failure);
+
+/* ---- transactions of the worker (work.c) ---- */
+
+typedef void (*CsStep) (void *arg);
+
+/*
+ * Runs 'step' in a transaction of its own, as the extension's owner, with SPI
+ * connected; afterwards callers get their replies and planned transfers go
+ * out.  An error is logged and rolled back, and *ok (may be NULL) is false.
+ * Returns false if the extension is gone.
+ */
+extern bool cs_work_step(const char *activity, CsStep step, void *arg, bool *ok);
+
+/* The same in a subtransaction of a step: false and 'failure' (in the current context) on error. */
+extern bool cs_work_part(CsStep step, void *arg, CsFailure *failure);
+
+/* Would the same work, after such an error? */
+extern bool cs_work_is_transient(int sqlstate);
+
+/* The API of a server by its name; NULL, and no *serverid, if it is gone. */
+extern const CsApi *cs_work_api(const char *server, Oid *serverid);
+
+/* Datums for transitions. */
+extern Datum cs_work_interval(int64 ms);
+extern Datum cs_work_text(const char *text, char *null);	/* NULL: *null = 'n' */
+extern void cs_work_error(const CsFailure *failure, Datum *values, char *nulls);	/* 5 of them */
+
+/* A column of a row: as text or NULL, palloc'd; or as it is. */
+extern char *cs_work_column_text(SPITupleTable *rows, uint64 row, int column);
+extern Datum cs_work_column(SPITupleTable *rows, uint64 row, int column, bool *isnull);
+
+#define CS_ERROR_ARGS 5
+#define CS_ERROR_TYPES TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID
+
+/* ---- the parts of the worker's steps, each in its own file ---- */
+
+/* send.c: inside a step. */
+extern bool cs_queue_is_ours(void);
+extern void cs_claim_orders(void);
+extern void cs_count_failure(void);
+
+/* record.c, cancel.c, follow.c: inside a part; what became of a transfer. */
+extern void cs_record_created(CsTransfer *transfer);
+extern void cs_record_looked_up(CsTransfer *transfer);
+extern void cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure);
+extern void cs_record_cancelled(CsTransfer *transfer);
+extern void cs_record_not_cancelled(CsTransfer *transfer, const CsFailure *failure);
+extern void cs_record_followed(CsTransfer *transfer);
+extern void cs_record_listed(CsTransfer *transfer);
+extern void cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure);
+
+/* cancel.c, follow.c: inside a step; plan what is due. */
+extern void cs_cancel_orders(void);
+extern void cs_follow_orders(void);
+
+/* cancel.c, follow.c: inside a part; a caller's request. */
+extern void cs_take_cancel(const CsHandoffRequest *request);
+extern void cs_take_follow(const CsHandoffRequest *request);
+
+#endif							/* CS_ORDERS_TRANSFER_H */

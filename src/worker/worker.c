@@ -1,0 +1,226 @@
+/*
+ * worker.c
+ *	  The process that sends a database's orders: its loop.
+ *
+ * One runs in each database with work, started by the launcher.  It takes the
+ * requests of callers first, then what is queued, then looks at placed orders;
+ * it waits on its latch and its sockets, with no transaction open, and leaves
+ * when there was nothing to do for cupsource.worker_linger.
+ *
+ * Terminated, it starts nothing new and gives what is on the wire a moment to
+ * be answered, because an order without an answer may need a person.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "src/base/guc.h"
+#include "src/orders/orders.h"
+#include "src/shared/serve.h"
+#include "src/wire/http.h"
+
+/* Nobody whom we wait for may keep the worker: a user's open transaction can hold a row. */
+#define LOCK_TIMEOUT "100"
+
+#define FAREWELL_MS 3000		/* for the answers to what is on the wire */
+#define LOOK_INTERVAL_MS 50		/* between two looks while answers keep coming */
+#define DUE_AGAIN_MS 1000		/* what was due and could not be done */
+
+PGDLLEXPORT void cs_worker_main(Datum arg);
+
+typedef struct Worker
+{
+	bool		begun;			/* interrupted orders have been seen to */
+	bool		look;			/* something changed since the last look */
+	TimestampTz looked_at;
+	TimestampTz due;			/* next thing to do; 0: none */
+	TimestampTz idle_since;		/* 0: it is not */
+} Worker;
+
+/* The extension has gone, or was never here. */
+static void
+leave_forgotten(void)
+{
+	if (cs_worker_absent())
+		proc_exit(0);
+}
+
+static void
+report(const char *activity)
+{
+	cs_worker_report(cs_orders_in_flight(), cs_orders_sent(), cs_orders_failures(), activity);
+}
+
+/* Until something ends, the latch is set or the time is over; survives a cancel. */
+static void
+wait_for_something(long timeout_ms)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		cs_http_wait(timeout_ms);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
+/* Ends the process: at once if nothing is on the wire. */
+static void
+farewell(void)
+{
+	TimestampTz until = GetCurrentTimestamp() + FAREWELL_MS * INT64CONST(1000);
+	bool		present = cs_orders_retreat();
+
+	report("leaving");
+	while (present && cs_orders_in_flight() > 0 && GetCurrentTimestamp() < until)
+	{
+		long		wait_ms;
+
+		if (cs_orders_advance(&wait_ms))
+			present = cs_orders_record();
+		else
+			wait_for_something(wait_ms < 0 ? 100 : Min(wait_ms, 100));
+	}
+	if (cs_worker_asked_to_leave() && cs_worker_try_leave())
+		proc_exit(0);
+	proc_exit(1);
+}
+
+/* Everything that can be done now.  False: the extension is gone. */
+static bool
+work(Worker *worker)
+{
+	bool		woken = cs_worker_take_wakeup();
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!worker->begun && cs_orders_pause_ms() == 0)
+	{
+		if (!cs_orders_begin(&worker->begun))
+			return false;
+		worker->look = true;
+	}
+	if (!cs_orders_take())
+		return false;
+	worker->look |= woken;
+	if (cs_orders_pause_ms() > 0)
+		return true;
+	if ((worker->look && (woken || cs_orders_in_flight() == 0 ||
+						  TimestampDifferenceExceeds(worker->looked_at, now, LOOK_INTERVAL_MS))) ||
+		(worker->due != 0 && worker->due <= now))
+	{
+		worker->looked_at = now;
+		worker->look = false;
+		if (!cs_orders_look(&worker->due))
+			return false;
+		now = GetCurrentTimestamp();
+		if (worker->due != 0 && worker->due <= now)
+			worker->due = now + DUE_AGAIN_MS * INT64CONST(1000);
+	}
+	return true;
+}
+
+/* How long to wait if nobody wakes us; leaves if there is nothing to wait for. */
+static long
+rest(Worker *worker, long wait_ms)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		due_ms = worker->due == 0 ? -1 :
+		Max(TimestampDifferenceMilliseconds(now, worker->due), 0);
+	long		pause_ms = cs_orders_pause_ms();
+	long		linger_ms;
+
+	if (worker->look)
+		wait_ms = wait_ms < 0 ? LOOK_INTERVAL_MS : Min(wait_ms, LOOK_INTERVAL_MS);
+	if (pause_ms > 0)
+		return pause_ms;
+	if (due_ms >= 0)
+		wait_ms = wait_ms < 0 ? due_ms : Min(wait_ms, due_ms);
+	if (cs_orders_busy() || worker->look)
+	{
+		worker->idle_since = 0;
+		return wait_ms;
+	}
+
+	if (worker->idle_since == 0)
+		worker->idle_since = now;
+	linger_ms = cs_worker_lingers() ?
+		cs_guc_worker_linger - TimestampDifferenceMilliseconds(worker->idle_since, now) : 0;
+	if (linger_ms <= 0)
+	{
+		cs_worker_sleep_until(worker->due);
+		if (cs_worker_try_leave())
+			proc_exit(0);
+		worker->idle_since = 0;
+		worker->look = true;
+		return 0;
+	}
+	return wait_ms < 0 ? linger_ms : Min(wait_ms, linger_ms);
+}
+
+void
+cs_worker_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	Worker		worker = {0};
+	MemoryContext cxt;
+
+	/* Until it is connected nothing is owed to anybody. */
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	if (!cs_worker_attach(database))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/* Plans that forbid a sequential scan look expensive; compiling them would be. */
+	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	pgstat_report_appname("cupsource worker");
+	pgstat_report_activity(STATE_IDLE, NULL);
+
+	cxt = AllocSetContextCreate(TopMemoryContext, "cupsource worker", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		long		wait_ms;
+
+		MemoryContextReset(cxt);
+		MemoryContextSwitchTo(cxt);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			worker.look = true;
+		}
+		if (ShutdownRequestPending || cs_worker_asked_to_leave())
+			farewell();
+		if (!work(&worker))
+			leave_forgotten();
+		if (cs_orders_advance(&wait_ms) && cs_orders_pause_ms() == 0)
+		{
+			report("recording");
+			if (!cs_orders_record())
+				leave_forgotten();
+			worker.look = true;
+			continue;
+		}
+		report(cs_orders_in_flight() > 0 ? "waiting for partners" : "idle");
+		wait_for_something(rest(&worker, wait_ms));
+	}
+}
