@@ -141,19 +141,22 @@ test/unit/build/%: test/unit/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -o $@ $< -L$(pkglibdir) -lpgcommon_shlib -lpgport_shlib $(SHLIB_LINK)
 
-# Functions for tests alone, from the same objects; see test/modules/wire_test.c.
-# Its own copies of them are called, whatever else the server has loaded.
-WIRE_TEST = test/modules/wire_test.o src/base/errors.o \
-	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o) $(API:%=src/api/%.o)
-test/modules/wire_test.so: $(WIRE_TEST)
+# Functions for tests alone, from the same objects; see test/modules/*_test.c.
+# Their own copies of them are called, whatever else the server has loaded.
+TEST_MODULES = $(addprefix test/modules/,wire_test http_test)
+test/modules/wire_test.so: src/base/errors.o $(API:%=src/api/%.o) \
+	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o)
+test/modules/http_test.so: src/base/errors.o \
+	$(addprefix src/wire/,http_wait.o http_transfer.o http_answer.o http.o)
+$(TEST_MODULES:%=%.so): %.so: %.o
 	$(CC) $(CFLAGS) -shared -Wl,-Bsymbolic -o $@ $^ $(LDFLAGS) $(SHLIB_LINK)
 
 .PHONY: install-tests
-install-tests: test/modules/wire_test.so
-	$(INSTALL_SHLIB) $< '$(DESTDIR)$(pkglibdir)/'
+install-tests: $(TEST_MODULES:%=%.so)
+	$(INSTALL_SHLIB) $^ '$(DESTDIR)$(pkglibdir)/'
 
 print-%:
 	@echo $($*)
 
--include $(OBJS:.o=.d) test/modules/wire_test.d $(UNITS:%=test/unit/build/%.d)
+-include $(OBJS:.o=.d) $(TEST_MODULES:%=%.d) $(UNITS:%=test/unit/build/%.d)
 endif

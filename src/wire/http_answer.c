@@ -279,14 +279,12 @@ describe_timeout(CsHttpRequest *request, const char *host, const Phases *phases)
 		failure->detail = psprintf("The request went out after %d ms, "
 								   "and no byte of an answer arrived.",
 								   ms(phases->sent));
-	else if (phases->connect > 0)
-		failure->detail = psprintf("The host answered after %d ms, "
-								   "but the TLS handshake did not end.",
-								   ms(phases->connect));
 	else if (phases->lookup > 0)
 		failure->detail = psprintf("The host name was found after %d ms, "
-								   "but the host did not answer.",
-								   ms(phases->lookup));
+								   "but %s.",
+								   ms(phases->lookup),
+								   pg_strncasecmp(spec->url, "https:", strlen("https:")) == 0 ?
+								   "no TLS connection came about" : "the host did not answer");
 	else
 		failure->detail = pstrdup("The lookup of the host name did not end.");
 }
