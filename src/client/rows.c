@@ -300,11 +300,15 @@ static void
 refuse_type(const CsRowReader *reader, const char *field, const char *expected,
 			const CsJson *value)
 {
-	refuse_row(reader, field, psprintf("expected %s, got %s %s", expected,
-									   cs_json_type(value) == CS_JSON_ARRAY ||
-									   cs_json_type(value) == CS_JSON_OBJECT ||
-									   cs_json_type(value) == CS_JSON_INTEGER ? "an" : "a",
-									   cs_json_type_name(cs_json_type(value))));
+	CsJsonType	type = cs_json_type(value);
+	const char *article = "a ";
+
+	if (type == CS_JSON_NULL)
+		article = "";
+	else if (type == CS_JSON_ARRAY || type == CS_JSON_OBJECT)
+		article = "an ";
+	refuse_row(reader, field, psprintf("expected %s, got %s%s", expected, article,
+									   cs_json_type_name(type)));
 }
 
 /* The member 'key', which did not come where it came the last time. */
@@ -389,9 +393,9 @@ visit_element(CsRowReader *reader, Level *level, const CsJson *element)
 		level->wrong = false;
 	}
 	level->slots[SELF_SLOT] = element;
-	visit_object(reader, level, &level->objects[0], element);
-	if (level->objects[0].wrong && !level->self)
+	if (cs_json_type(element) != CS_JSON_OBJECT && !level->self)
 		refuse_type(reader, NULL, "an object", element);
+	visit_object(reader, level, &level->objects[0], element);
 }
 
 /* No alternative has a value: is that all right? */
