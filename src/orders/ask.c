@@ -144,6 +144,7 @@ item_id_of(CsAccount *account, const char *remote_id, int line)
 {
 	CsAnswerColumn item = {"item_id", TEXTOID};
 	CsCallSpec	spec = {0};
+	const CsJson *document;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
@@ -155,8 +156,8 @@ item_id_of(CsAccount *account, const char *remote_id, int line)
 	spec.priority = CS_PRIORITY_ORDER;
 	spec.max_retries = cs_guc_max_retries;
 	spec.timeout_ms = cs_guc_timeout;
-	cs_answer_list(account->api, "order_items",
-				   cs_call_read(CurrentMemoryContext, account, &spec), account->server, &item, 1, 0);
+	document = cs_call_read(CurrentMemoryContext, account, &spec);
+	cs_answer_list(account->api, "order_items", document, account->server, &item, 1, 0);
 	deconstruct_array(DatumGetArrayTypeP(item.array), TEXTOID, -1, false, TYPALIGN_INT,
 					  &elements, &nulls, &n);
 	if (line < 1 || line > n)

@@ -61,8 +61,9 @@ delay_cancelling(int64 order_id, const CsFailure *failure)
 	};
 	Datum		values[2 + CS_ERROR_ARGS];
 	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
-	int64		after = DELAY_MS / 2 + (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, DELAY_MS);
+	int64		after = DELAY_MS / 2;
 
+	after += (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, DELAY_MS);
 	values[0] = Int64GetDatum(order_id);
 	values[1] = cs_work_interval(Max(after, failure->retry_after_ms));
 	cs_work_error(failure, values + 2, nulls + 2);

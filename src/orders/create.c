@@ -167,7 +167,8 @@ cancel_queued(int64 id, const char *by)
 	values[1] = CStringGetTextDatum(by);
 	cs_state_enter(&scope);
 	cs_state_run(&cancel_queued, values, NULL);
-	cancelled = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	cancelled = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										   &isnull));
 	cs_state_leave(&scope);
 	return cancelled;
 }

@@ -186,7 +186,8 @@ cs_sql_adopt_queue(PG_FUNCTION_ARGS)
 	value = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
 	cs_state_enter(&scope);
 	cs_state_run(&adopt_queue, &value, NULL);
-	adopted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	adopted = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										  &isnull));
 	cs_state_leave(&scope);
 	cs_wake_at_commit();
 	PG_RETURN_INT64(adopted);

@@ -209,13 +209,14 @@ static void
 prepare_lookup(CsTransfer *transfer)
 {
 	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
+	char	   *escaped = cs_http_escape(cs_utf8_from_server(transfer->external_id));
+	MemoryContext old = MemoryContextSwitchTo(transfer->cxt);
 
 	transfer->kind = CS_TRANSFER_LOOKUP;
 	for (const CsFilter *filter = orders->filters; filter->name; filter++)
 		if (strcmp(filter->name, "external_id") == 0)
-			transfer->path = MemoryContextStrdup(transfer->cxt,
-												 psprintf("%s?%s=%s", orders->path, filter->param,
-														  cs_http_escape(cs_utf8_from_server(transfer->external_id))));
+			transfer->path = psprintf("%s?%s=%s", orders->path, filter->param, escaped);
+	MemoryContextSwitchTo(old);
 }
 
 /* A part: may throw, and then nothing of it stays. */
@@ -236,7 +237,7 @@ prepare(void *arg)
 												cs_work_column_text(claimed->rows, claimed->row,
 																	CLAIM_EXTERNAL_ID));
 	transfer->idempotency_key = idempotency_key(transfer);
-	transfer->path = MemoryContextStrdup(transfer->cxt, transfer->account->api->orders->create_path);
+	transfer->path = unconstify(char *, transfer->account->api->orders->create_path);
 	prepare_body(claimed);
 	if (is_forgotten(claimed))
 		prepare_lookup(transfer);
