@@ -2,15 +2,9 @@
  * rows.c
  *	  Answers → tuples, by a resource's columns.
  *
- * The columns' paths are compiled once per reader: for each level of the
- * answer (the root, an element of the first list, …) the objects that paths
- * lead through and, for each object, its known members.  An element is then
- * read by one walk over its members, which puts the values into slots; a
- * column takes the first of its slots that is filled.  The partner sends the
- * same members in the same order nearly always, so each object remembers the
- * order in which they came the last time, and a member is found by one
- * comparison.  Members that no column knows are remembered too, and are what
- * "raw" is decided by.
+ * The columns' paths are compiled once per reader, into a shape for each
+ * level of the answer: the root, an element of the first list, …  Values of
+ * an outer level are converted once for all the rows below it.
  */
 #include "postgres.h"
 
@@ -20,44 +14,9 @@
 #include "utils/timestamp.h"
 
 #include "src/client/rows.h"
+#include "src/client/shape.h"
 
 #define MAX_LEVELS (lengthof(((CsResource *) NULL)->lists) + 1)
-#define MAX_ORDER 64			/* members whose order an object remembers */
-#define MAX_UNKNOWN 64			/* unknown members that an object remembers */
-
-#define NO_SLOT (-1)
-#define NO_OBJECT (-1)
-
-/* Slot 0 is the element itself. */
-#define SELF_SLOT 0
-
-typedef struct Member
-{
-	const char *key;
-	bool		known;			/* some column's path leads here */
-	int			slot;			/* where its value goes, or NO_SLOT */
-	int			object;			/* what paths lead on through, or NO_OBJECT */
-} Member;
-
-typedef struct Object
-{
-	const char *path;			/* from the element; "" is the element */
-	int			parent;			/* or NO_OBJECT */
-	Member	  **members;
-	int			nmembers;
-	int			nunknown;
-	int			norder;
-	Member	   *order[MAX_ORDER];	/* as they came the last time */
-	const CsJson *wrong;		/* what was found in its place, if not an object */
-} Object;
-
-/* One of the alternatives of a column. */
-typedef struct Place
-{
-	const char *path;
-	int			slot;
-	int			object;			/* which holds it */
-} Place;
 
 /* A column that the row type has. */
 typedef struct Target
@@ -65,26 +24,19 @@ typedef struct Target
 	int			attribute;		/* from 0 */
 	CsType		type;
 	bool		required;
-	Place	   *places;
+	CsPlace    *places;			/* alternatives, the first that has a value counts */
 	int			nplaces;
 } Target;
 
 typedef struct Level
 {
-	Object	   *objects;
-	int			nobjects;
-	int			nslots;
-	const CsJson **slots;
-	bool		self;			/* a column is the element itself, which may be anything */
-	bool		unknown;		/* this element has a member that no column knows */
-	bool		wrong;			/* some object has 'wrong' */
+	CsShape    *shape;
 	Target	   *targets;
 	int			ntargets;
 } Level;
 
 struct CsRowReader
 {
-	MemoryContext cxt;			/* of the reader */
 	MemoryContext document_cxt; /* of the values */
 	const CsResource *resource;
 	const char *server;
@@ -103,87 +55,7 @@ struct CsRowReader
 	void	   *callback_arg;
 };
 
-typedef struct Visit
-{
-	CsRowReader *reader;
-	Level	   *level;
-	Object	   *object;
-	int			position;
-} Visit;
-
 /* ---- Compiling the columns ---- */
-
-static Member *
-find_member(const Object *object, const char *key)
-{
-	for (int i = 0; i < object->nmembers; i++)
-		if (strcmp(object->members[i]->key, key) == 0)
-			return object->members[i];
-	return NULL;
-}
-
-/* 'key' is copied into the current context. */
-static Member *
-add_member(Object *object, const char *key, bool known)
-{
-	Member	   *member = palloc(sizeof(Member));
-
-	member->key = pstrdup(key);
-	member->known = known;
-	member->slot = NO_SLOT;
-	member->object = NO_OBJECT;
-	object->members = object->members ?
-		repalloc(object->members, (object->nmembers + 1) * sizeof(Member *)) :
-		palloc(sizeof(Member *));
-	object->members[object->nmembers++] = member;
-	return member;
-}
-
-static int
-add_object(Level *level, const char *path, int parent)
-{
-	level->objects = level->objects ?
-		repalloc(level->objects, (level->nobjects + 1) * sizeof(Object)) :
-		palloc(sizeof(Object));
-	memset(&level->objects[level->nobjects], 0, sizeof(Object));
-	level->objects[level->nobjects].path = path;
-	level->objects[level->nobjects].parent = parent;
-	return level->nobjects++;
-}
-
-/* The place that 'path' leads to, making objects and members on the way. */
-static Place
-compile_path(Level *level, const char *path)
-{
-	Place		place = {.path = path, .slot = SELF_SLOT, .object = 0};
-	const char *rest = path;
-
-	if (*path == '\0')
-	{
-		level->self = true;
-		return place;
-	}
-	for (;;)
-	{
-		const char *end = strchrnul(rest, '.');
-		char	   *key = pnstrdup(rest, end - rest);
-		Member	   *member = find_member(&level->objects[place.object], key);
-
-		if (member == NULL)
-			member = add_member(&level->objects[place.object], key, true);
-		if (*end == '\0')
-		{
-			if (member->slot == NO_SLOT)
-				member->slot = level->nslots++;
-			place.slot = member->slot;
-			return place;
-		}
-		if (member->object == NO_OBJECT)
-			member->object = add_object(level, pnstrdup(path, end - path), place.object);
-		place.object = member->object;
-		rest = end + 1;
-	}
-}
 
 static int
 attribute_named(TupleDesc tupdesc, const char *name)
@@ -228,8 +100,9 @@ compile_column(CsRowReader *reader, const CsColumn *column)
 		const char *end = strchrnul(path, '|');
 
 		target.places = target.places ?
-			repalloc(target.places, (target.nplaces + 1) * sizeof(Place)) : palloc(sizeof(Place));
-		target.places[target.nplaces++] = compile_path(level, pnstrdup(path, end - path));
+			repalloc(target.places, (target.nplaces + 1) * sizeof(CsPlace)) :
+			palloc(sizeof(CsPlace));
+		target.places[target.nplaces++] = cs_shape_add(level->shape, pnstrdup(path, end - path));
 		if (*end == '\0')
 			break;
 		path = end + 1;
@@ -247,7 +120,6 @@ cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server
 	CsRowReader *reader = palloc0(sizeof(CsRowReader));
 	int			attribute;
 
-	reader->cxt = CurrentMemoryContext;
 	reader->document_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource rows",
 												 ALLOCSET_DEFAULT_SIZES);
 	reader->resource = resource;
@@ -257,14 +129,9 @@ cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server
 		reader->depth++;
 
 	for (int i = 0; i <= reader->depth; i++)
-	{
-		reader->levels[i].nslots = SELF_SLOT + 1;
-		add_object(&reader->levels[i], "", NO_OBJECT);
-	}
+		reader->levels[i].shape = cs_shape_new();
 	for (const CsColumn *column = resource->columns; column->name; column++)
 		compile_column(reader, column);
-	for (int i = 0; i <= reader->depth; i++)
-		reader->levels[i].slots = palloc0(reader->levels[i].nslots * sizeof(CsJson *));
 
 	reader->values = palloc0(Max(tupdesc->natts, 1) * sizeof(Datum));
 	reader->nulls = palloc(Max(tupdesc->natts, 1) * sizeof(bool));
@@ -311,101 +178,18 @@ refuse_type(const CsRowReader *reader, const char *field, const char *expected,
 									   cs_json_type_name(type)));
 }
 
-/* The member 'key', which did not come where it came the last time. */
-static Member *
-look_up_member(Visit *visit, const char *key)
-{
-	Object	   *object = visit->object;
-	Member	   *member = find_member(object, key);
-
-	if (member == NULL && object->nunknown < MAX_UNKNOWN)
-	{
-		MemoryContext old = MemoryContextSwitchTo(visit->reader->cxt);
-
-		member = add_member(object, key, false);
-		object->nunknown++;
-		MemoryContextSwitchTo(old);
-	}
-	if (member && visit->position < MAX_ORDER)
-	{
-		object->order[visit->position] = member;
-		object->norder = Max(object->norder, visit->position + 1);
-	}
-	return member;
-}
-
-static void visit_object(CsRowReader *reader, Level *level, Object *object, const CsJson *value);
-
-/* CsJsonMemberCallback */
-static void
-visit_member(const char *key, const CsJson *value, void *arg)
-{
-	Visit	   *visit = arg;
-	Object	   *object = visit->object;
-	Member	   *member = NULL;
-
-	if (visit->position < object->norder)
-	{
-		member = object->order[visit->position];
-		if (member && strcmp(member->key, key) != 0)
-			member = NULL;
-	}
-	if (member == NULL)
-		member = look_up_member(visit, key);
-	visit->position++;
-
-	if (member == NULL || !member->known)
-	{
-		visit->level->unknown = true;
-		return;
-	}
-	if (member->slot != NO_SLOT)
-		visit->level->slots[member->slot] = value;
-	if (member->object != NO_OBJECT && value)
-		visit_object(visit->reader, visit->level, &visit->level->objects[member->object], value);
-}
-
-static void
-visit_object(CsRowReader *reader, Level *level, Object *object, const CsJson *value)
-{
-	Visit		visit = {reader, level, object, 0};
-
-	if (cs_json_type(value) == CS_JSON_OBJECT)
-		cs_json_each(value, visit_member, &visit);
-	else if (cs_json_type(value) != CS_JSON_NULL)
-	{
-		object->wrong = value;
-		level->wrong = true;
-		level->unknown = true;
-	}
-}
-
-/* Fills the level's slots from the element. */
-static void
-visit_element(CsRowReader *reader, Level *level, const CsJson *element)
-{
-	memset(level->slots, 0, level->nslots * sizeof(CsJson *));
-	level->unknown = false;
-	if (level->wrong)
-	{
-		for (int i = 0; i < level->nobjects; i++)
-			level->objects[i].wrong = NULL;
-		level->wrong = false;
-	}
-	level->slots[SELF_SLOT] = element;
-	if (cs_json_type(element) != CS_JSON_OBJECT && !level->self)
-		refuse_type(reader, NULL, "an object", element);
-	visit_object(reader, level, &level->objects[0], element);
-}
-
 /* No alternative has a value: is that all right? */
 static void
 check_absent(CsRowReader *reader, const Level *level, const Target *target)
 {
-	for (int i = 0; level->wrong && i < target->nplaces; i++)
-		for (int n = target->places[i].object; n != NO_OBJECT; n = level->objects[n].parent)
-			if (level->objects[n].wrong && level->objects[n].path[0] != '\0')
-				refuse_type(reader, level->objects[n].path, "an object", level->objects[n].wrong);
+	for (int i = 0; i < target->nplaces; i++)
+	{
+		const char *path;
+		const CsJson *obstacle = cs_shape_obstacle(level->shape, &target->places[i], &path);
+
+		if (obstacle)
+			refuse_type(reader, path, "an object", obstacle);
+	}
 	if (target->required)
 		refuse_row(reader, target->places[0].path, "required, but missing");
 }
@@ -419,7 +203,7 @@ read_target(CsRowReader *reader, const Level *level, const Target *target)
 
 	for (int i = 0; i < target->nplaces; i++)
 	{
-		const CsJson *value = level->slots[target->places[i].slot];
+		const CsJson *value = level->shape->slots[target->places[i].slot];
 
 		if (value == NULL)
 			continue;
@@ -438,7 +222,7 @@ read_raw(CsRowReader *reader, const Level *level, const CsJson *element)
 	int			attribute = reader->raw_attribute;
 	char	   *problem;
 
-	reader->nulls[attribute] = !level->unknown || level->self;
+	reader->nulls[attribute] = !level->shape->unknown || level->shape->whole;
 	if (!reader->nulls[attribute] &&
 		!cs_datum_from_json(CS_TYPE_JSONB, element, &reader->values[attribute], &problem))
 		refuse_row(reader, NULL, problem);
@@ -480,7 +264,8 @@ walk_element(CsRowReader *reader, int depth, const CsJson *element)
 
 	if (is_row || level->ntargets > 0)
 	{
-		visit_element(reader, level, element);
+		if (!cs_shape_read(level->shape, element))
+			refuse_type(reader, NULL, "an object", element);
 		for (int i = 0; i < level->ntargets; i++)
 			read_target(reader, level, &level->targets[i]);
 	}
