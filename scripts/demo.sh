@@ -84,7 +84,10 @@ step()
 
 	while IFS= read -r line; do
 		printf '%s%s\n' "$prompt" "$line"
-		prompt='shop-# '
+		case $line in
+			*\;) prompt='shop=# ' ;;
+			*) prompt='shop-# ' ;;
+		esac
 	done <<<"$1"
 	run_sql "$1"
 }
@@ -147,8 +150,6 @@ End it, and remove it:      $STAGE/stop
 END
 else
 	cat <<END
-Everything is gone again.  To go on playing:
-  make demo KEEP=1
-  .../run psql shop          (it prints the whole line)
+Everything is gone again.  To keep it, and go on with psql:   make demo KEEP=1
 END
 fi
