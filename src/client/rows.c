@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/bitmapset.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -26,13 +27,27 @@ typedef struct Target
 	bool		required;
 	CsPlace    *places;			/* alternatives, the first that has a value counts */
 	int			nplaces;
+	int			taken;			/* of 'places', in the element read last */
 } Target;
+
+/*
+ * An alternative that is no column's first choice.  If it has a value and
+ * another was taken, only "raw" can hold it.
+ */
+typedef struct Spare
+{
+	int			target;
+	int			place;
+} Spare;
 
 typedef struct Level
 {
 	CsShape    *shape;
 	Target	   *targets;
 	int			ntargets;
+	Bitmapset  *first_choices;	/* slots */
+	Spare	   *spares;
+	int			nspares;
 } Level;
 
 struct CsRowReader
@@ -107,11 +122,29 @@ compile_column(CsRowReader *reader, const CsColumn *column)
 			break;
 		path = end + 1;
 	}
+	level->first_choices = bms_add_member(level->first_choices, target.places[0].slot);
 	if (target.attribute < 0)
 		return;					/* known, and not wanted */
 	level->targets = level->targets ?
 		repalloc(level->targets, (level->ntargets + 1) * sizeof(Target)) : palloc(sizeof(Target));
 	level->targets[level->ntargets++] = target;
+}
+
+static void
+find_spares(Level *level)
+{
+	for (int i = 0; i < level->ntargets; i++)
+		for (int j = 1; j < level->targets[i].nplaces; j++)
+		{
+			Spare		spare = {i, j};
+
+			if (bms_is_member(level->targets[i].places[j].slot, level->first_choices))
+				continue;
+			level->spares = level->spares ?
+				repalloc(level->spares, (level->nspares + 1) * sizeof(Spare)) :
+				palloc(sizeof(Spare));
+			level->spares[level->nspares++] = spare;
+		}
 }
 
 CsRowReader *
@@ -132,6 +165,7 @@ cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server
 		reader->levels[i].shape = cs_shape_new();
 	for (const CsColumn *column = resource->columns; column->name; column++)
 		compile_column(reader, column);
+	find_spares(&reader->levels[reader->depth]);
 
 	reader->values = palloc0(Max(tupdesc->natts, 1) * sizeof(Datum));
 	reader->nulls = palloc(Max(tupdesc->natts, 1) * sizeof(bool));
@@ -196,7 +230,7 @@ check_absent(CsRowReader *reader, const Level *level, const Target *target)
 
 /* Sets the attribute from the level's slots. */
 static void
-read_target(CsRowReader *reader, const Level *level, const Target *target)
+read_target(CsRowReader *reader, const Level *level, Target *target)
 {
 	int			attribute = target->attribute;
 	char	   *problem;
@@ -210,10 +244,28 @@ read_target(CsRowReader *reader, const Level *level, const Target *target)
 		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
 			refuse_row(reader, target->places[i].path, problem);
 		reader->nulls[attribute] = false;
+		target->taken = i;
 		return;
 	}
 	check_absent(reader, level, target);
 	reader->nulls[attribute] = true;
+}
+
+/* Has the element a value that no column took? */
+static bool
+is_more_than_columns(const Level *level)
+{
+	if (level->shape->unknown)
+		return true;
+	for (int i = 0; i < level->nspares; i++)
+	{
+		const Target *target = &level->targets[level->spares[i].target];
+		int			place = level->spares[i].place;
+
+		if (target->taken != place && level->shape->slots[target->places[place].slot] != NULL)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -222,7 +274,7 @@ read_raw(CsRowReader *reader, const Level *level, const CsJson *element)
 	int			attribute = reader->raw_attribute;
 	char	   *problem;
 
-	reader->nulls[attribute] = !level->shape->unknown || level->shape->whole;
+	reader->nulls[attribute] = level->shape->whole || !is_more_than_columns(level);
 	if (!reader->nulls[attribute] &&
 		!cs_datum_from_json(CS_TYPE_JSONB, element, &reader->values[attribute], &problem))
 		refuse_row(reader, NULL, problem);
