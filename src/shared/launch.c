@@ -233,7 +233,10 @@ cs_launcher_no_slot(Oid database)
 	cs_workers_unlock();
 }
 
-/* It may also have been refused, because somebody wants the database for himself. */
+/*
+ * If it had attached, its entry tells already what came of it.  It may also
+ * have been refused, because somebody wants the database for himself.
+ */
 void
 cs_launcher_failed(Oid database)
 {
@@ -251,17 +254,13 @@ cs_launcher_failed(Oid database)
 	cs_workers_unlock();
 }
 
-bool
-cs_launcher_awaits(Oid database)
+void
+cs_launcher_room(void)
 {
-	CsDatabase *entry;
-	bool		awaited;
-
 	cs_workers_lock();
-	entry = cs_database_find(database);
-	awaited = entry != NULL && entry->serving == CS_SERVING_STARTING;
+	cs_workers->launcher.no_slot_in_a_row = 0;
+	cs_workers->launcher.not_before = 0;
 	cs_workers_unlock();
-	return awaited;
 }
 
 /* A run that finds nothing, nor the end, is a failure until it turns out otherwise. */

@@ -12,14 +12,14 @@ extern void cs_launcher_attach(void);	/* this process is the launcher now */
 /*
  * The next database that wants a worker; it is marked as starting.  InvalidOid
  * if there is none before the timeout.  What came of it is said by one of
- * cs_launcher_registered and cs_launcher_no_slot, and by cs_launcher_failed if
- * the process ended before it attached.
+ * cs_launcher_registered and cs_launcher_no_slot, and by cs_launcher_failed
+ * when the process has ended.
  */
 extern Oid	cs_launcher_next(long *timeout_ms);
 extern void cs_launcher_registered(void);
 extern void cs_launcher_no_slot(Oid database);	/* or InvalidOid: for another process */
 extern void cs_launcher_failed(Oid database);
-extern bool cs_launcher_awaits(Oid database);	/* started, but not attached so far */
+extern void cs_launcher_room(void); /* a process has ended */
 
 /*
  * Discovery: databases that exist are looked at once, in the order of their

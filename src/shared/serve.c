@@ -23,9 +23,6 @@
 /* A worker that lived so long did not die of what its predecessor died of. */
 #define STEADY_US INT64CONST(10000000)
 
-/* How long the server takes to have room for another process when one has ended. */
-#define ENDING_US INT64CONST(100000)
-
 static CsDatabase *own_entry = NULL;
 
 /* The lock is held. */
@@ -41,11 +38,6 @@ detach(void)
 	entry->in_flight = 0;
 	entry->probing = false;
 	entry->activity[0] = '\0';
-	if (cs_workers->launcher.no_slot)
-	{
-		cs_workers->launcher.no_slot_in_a_row = 0;
-		cs_workers->launcher.not_before = cs_monotonic_us() + ENDING_US;
-	}
 	cs_process_wake(entry->bar_proc);
 	cs_process_wake(cs_workers->launcher.proc);
 }

@@ -43,7 +43,7 @@
 /* Of a database that PostgreSQL could not drop entirely. */
 #define CONNECTION_LIMIT_INVALID (-2)
 
-/* A process that was registered and has not attached so far. */
+/* A process that was registered and has not ended so far; the latest first. */
 typedef struct Start
 {
 	Oid			database;		/* InvalidOid: it is discovery */
@@ -136,7 +136,21 @@ start_or_wait(Oid database)
 	tell_no_slot(started);
 }
 
-/* Forget starts that came to something, and report those that did not. */
+/* Of several starts for a database only the latest can be the one it waits for. */
+static bool
+is_latest(const Start *start)
+{
+	const Start *other;
+
+	for (other = starts; other != start; other = other->next)
+	{
+		if (other->database == start->database)
+			return false;
+	}
+	return true;
+}
+
+/* Processes that have ended: some came to nothing, all leave room. */
 static void
 review_starts(void)
 {
@@ -146,20 +160,20 @@ review_starts(void)
 	{
 		Start	   *start = *link;
 		pid_t		pid;
-		bool		ended = GetBackgroundWorkerPid(start->handle, &pid) == BGWH_STOPPED;
 
-		if (ended && OidIsValid(start->database))
-			cs_launcher_failed(start->database);
-		else if (ended)
-			cs_discovery_ended();
-		if (ended || (OidIsValid(start->database) && !cs_launcher_awaits(start->database)))
+		if (GetBackgroundWorkerPid(start->handle, &pid) != BGWH_STOPPED)
 		{
-			*link = start->next;
-			pfree(start->handle);
-			pfree(start);
-		}
-		else
 			link = &start->next;
+			continue;
+		}
+		if (!OidIsValid(start->database))
+			cs_discovery_ended();
+		else if (is_latest(start))
+			cs_launcher_failed(start->database);
+		cs_launcher_room();
+		*link = start->next;
+		pfree(start->handle);
+		pfree(start);
 	}
 }
 
