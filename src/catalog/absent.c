@@ -68,7 +68,8 @@ was_seen(const CsRun *run, Datum id)
 {
 	uint64		key = cs_rowset_hash_text(id);
 
-	return run->seen != NULL && !bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key));
+	return run->seen != NULL &&
+		!bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key));
 }
 
 /* In a scope: these are absent. */

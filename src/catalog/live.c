@@ -172,7 +172,8 @@ read_rows(const LiveFunction *function, FunctionCallInfo fcinfo, MemoryContext c
 	}
 }
 
-typedef void (*LiveReader) (const LiveFunction *function, FunctionCallInfo fcinfo, MemoryContext cxt);
+typedef void (*LiveReader) (const LiveFunction *function, FunctionCallInfo fcinfo,
+							MemoryContext cxt);
 
 /* Everything but the tuplestore goes when the call is over. */
 static Datum
@@ -308,7 +309,8 @@ add_variation(Datum *values, bool *nulls, void *arg)
 		if (nulls[attribute])
 			continue;
 		if (!search->priced[i] ||
-			DatumGetInt32(DirectFunctionCall2(numeric_cmp, values[attribute], search->lowest[i])) < 0)
+			DatumGetInt32(DirectFunctionCall2(numeric_cmp, values[attribute],
+											  search->lowest[i])) < 0)
 			search->lowest[i] = datumCopy(values[attribute], false, -1);
 		search->priced[i] = true;
 	}
@@ -339,7 +341,8 @@ store_model(Datum *values, bool *nulls, void *arg)
 		fill(values, nulls, search->prices[i], search->lowest[i], search->priced[i]);
 	fill(values, nulls, search->currency, search->money, search->money != (Datum) 0);
 	fill(values, nulls, search->variation_count, Int32GetDatum(search->variations), true);
-	fill(values, nulls, search->priced_variation_count, Int32GetDatum(search->priced_variations), true);
+	fill(values, nulls, search->priced_variation_count,
+		 Int32GetDatum(search->priced_variations), true);
 	tuplestore_putvalues(search->rsinfo->setResult, search->rsinfo->setDesc, values, nulls);
 	search->found = true;
 }
@@ -361,7 +364,8 @@ read_model(ProductSearch *search, CsAccount *account, const CsResource *resource
 }
 
 static void
-find_in_list(ProductSearch *search, CsAccount *account, const CsResource *resource, MemoryContext cxt)
+find_in_list(ProductSearch *search, CsAccount *account, const CsResource *resource,
+			 MemoryContext cxt)
 {
 	CsPager    *pager = cs_pager_begin(cxt, account, resource, NULL, 0, NULL, 0,
 									   CS_PRIORITY_LIVE, false);

@@ -63,7 +63,8 @@ hash_varlena(Datum value, uint64 seed)
 {
 	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
 
-	return hash_bytes_extended((unsigned char *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), seed);
+	return hash_bytes_extended((unsigned char *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes),
+							   seed);
 }
 
 uint64
@@ -170,7 +171,8 @@ add_row(Datum *values, bool *nulls, void *arg)
 	values[rowset->fingerprint_attribute] = Int64GetDatum((int64) fingerprint);
 	nulls[rowset->fingerprint_attribute] = false;
 	rowset->keys[rowset->length] = key;
-	rowset->rows[rowset->length++] = HeapTupleGetDatum(heap_form_tuple(rowset->tupdesc, values, nulls));
+	rowset->rows[rowset->length++] =
+		HeapTupleGetDatum(heap_form_tuple(rowset->tupdesc, values, nulls));
 }
 
 void
@@ -210,7 +212,8 @@ cs_rowset_begin(const CsResource *resource, const char *type, const char *server
 	rowset->reader = cs_rows_reader(resource, rowset->tupdesc, server);
 	rowset->fingerprint_attribute = attribute_named(rowset->tupdesc, "fingerprint");
 	for (; keys && keys[rowset->nkeys]; rowset->nkeys++)
-		rowset->key_attributes[rowset->nkeys] = attribute_named(rowset->tupdesc, keys[rowset->nkeys]);
+		rowset->key_attributes[rowset->nkeys] =
+			attribute_named(rowset->tupdesc, keys[rowset->nkeys]);
 	set_capacity(rowset, FIRST_CAPACITY);
 	return rowset;
 }

@@ -13,8 +13,8 @@
 
 #include "src/catalog/run.h"
 
-#define NOTICE_INTERVAL_MS 5000.0
-#define CHECKPOINT_INTERVAL_MS 1000.0
+#define NOTICE_INTERVAL_MS 5000
+#define CHECKPOINT_INTERVAL_MS 1000
 
 static CsStatement begin_statement = {
 	.sql = "SELECT b.resumed, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
@@ -35,14 +35,14 @@ static CsStatement complete_statement = {
 	.argtypes = {TEXTOID},
 };
 
-static double
+static int64
 milliseconds_since(instr_time start)
 {
 	instr_time	now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
-	return INSTR_TIME_GET_MILLISEC(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
 /* ---- Scopes and results ---- */
@@ -174,18 +174,18 @@ cs_run_checkpoint(CsRun *run, bool wrote)
 static void
 tell_progress(CsRun *run)
 {
-	double		seconds = milliseconds_since(run->began) / 1000.0;
-	double		rate = (double) (run->rows - run->rows_before) / Max(seconds, 0.001);
+	int64		elapsed = Max(milliseconds_since(run->began), 1);
+	int64		rate = (run->rows - run->rows_before) * 1000 / elapsed;
 
 	if (run->total >= 0)
 		ereport(NOTICE,
 				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " of " INT64_FORMAT
-						" rows, " INT64_FORMAT " pages, %.1f rows/s",
+						" rows, " INT64_FORMAT " pages, " INT64_FORMAT " rows/s",
 						run->account->server, run->rows, run->total, run->pages, rate)));
 	else
 		ereport(NOTICE,
 				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " rows, "
-						INT64_FORMAT " pages, %.1f rows/s",
+						INT64_FORMAT " pages, " INT64_FORMAT " rows/s",
 						run->account->server, run->rows, run->pages, rate)));
 	INSTR_TIME_SET_CURRENT(run->noticed);
 }
@@ -197,7 +197,8 @@ tell_progress(CsRun *run)
 static void
 commit_without_waiting(void (*commit) (void))
 {
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) && synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
 	commit();
@@ -215,15 +216,19 @@ cs_run_commit(CsRun *run)
 void
 cs_run_complete(CsRun *run)
 {
+	int64		elapsed;
+
 	cs_run_enter(run);
 	cs_run_checkpoint(run, true);
 	cs_state_run(&complete_statement, &run->server, NULL);
 	cs_run_leave(run);
 	if (run->commit)
 		run->commit();
+	elapsed = milliseconds_since(run->began);
 	ereport(NOTICE,
 			(errmsg("refreshed the catalogue of \"%s\": " INT64_FORMAT " pages, " INT64_FORMAT " rows, "
-					INT64_FORMAT " new, " INT64_FORMAT " changed, " INT64_FORMAT " discontinued, %.1f s",
+					INT64_FORMAT " new, " INT64_FORMAT " changed, " INT64_FORMAT " discontinued, "
+					INT64_FORMAT ".%03d s",
 					run->account->server, run->pages, run->rows, run->added, run->changed,
-					run->discontinued, milliseconds_since(run->began) / 1000.0)));
+					run->discontinued, elapsed / 1000, (int) (elapsed % 1000))));
 }
