@@ -13,7 +13,8 @@
  * joined by scanning the account's rows costs minutes for 100,000 of them.
  * So they are generic, a row is looked up in a lateral subquery with OFFSET 0
  * (the planner cannot pull it up, and both columns of the key are in its
- * index condition), and a row to be changed is reached by its ctid.
+ * index condition), a row to be changed is reached by its ctid, and where
+ * another index than the key's is meant, server || '' keeps the key out.
  */
 
 CREATE FUNCTION cs_internal.merge_products(account text, page cs_internal.product_row[],
@@ -203,6 +204,10 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  discontinued := 0;
+  IF ids = '{}' THEN
+    RETURN;
+  END IF;
   INSERT INTO cs_internal.price_history (server, item_id, valid_from, unit_price, list_price, blank_cost,
          handling_fee, currency)
   SELECT v.server, v.variation_id, v.price_since, v.unit_price, v.list_price, v.blank_cost, v.handling_fee, v.currency
@@ -230,7 +235,7 @@ BEGIN
 
   skus := cs_internal.discontinue_variations(account, ARRAY(
     SELECT v.variation_id FROM cs_internal.variations AS v
-     WHERE v.server = account AND v.model_id = model AND v.discontinued_at IS NULL));
+     WHERE v.server || '' = account AND v.model_id = model AND v.discontinued_at IS NULL));
 END $$;
 COMMENT ON FUNCTION cs_internal.discontinue_model(text, text) IS
 'The model is no longer on offer, nor are its variations. Returns how many models (0 or 1) and variations still were.';
@@ -341,7 +346,7 @@ BEGIN
   ids := ARRAY(SELECT r.variation_id FROM unnest(page) AS r);
   discontinued := cs_internal.discontinue_variations(account, ARRAY(
     SELECT v.variation_id FROM cs_internal.variations AS v
-     WHERE v.server = account AND v.model_id = model AND v.discontinued_at IS NULL
+     WHERE v.server || '' = account AND v.model_id = model AND v.discontinued_at IS NULL
        AND v.variation_id <> ALL (ids)));
 END $$;
 COMMENT ON FUNCTION cs_internal.merge_variations(text, text, cs_internal.variation_row[]) IS

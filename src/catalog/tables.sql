@@ -12,6 +12,11 @@
  * Keys are the partner's identifiers, compared byte by byte (COLLATE "C"),
  * the account's name first: an account's rows lie together, and everything
  * can be distributed by "server".
+ *
+ * The conditions of the other indexes are true for every search by their
+ * first column and unproven for one by key.  Without them, a plan that was
+ * made while the table was empty may look a key up by walking all of such an
+ * index: to the planner it costs the same then.
  */
 
 CREATE TABLE cs_internal.products (
@@ -41,7 +46,7 @@ CREATE TABLE cs_internal.products (
   fingerprint     bigint NOT NULL,
   PRIMARY KEY (server, product_id)
 ) WITH (fillfactor = 90);
-CREATE INDEX products_sku ON cs_internal.products (sku, server);
+CREATE INDEX products_sku ON cs_internal.products (sku, server) WHERE sku IS NOT NULL;
 COMMENT ON TABLE cs_internal.products IS
 'Products of the Cup Source accounts (v1: GET /products; v2: "Products & Catalog"); a product is its own single SKU. Money in major units of currency.';
 COMMENT ON COLUMN cs_internal.products.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
@@ -112,8 +117,8 @@ CREATE TABLE cs_internal.variations (
   fingerprint            bigint NOT NULL,
   PRIMARY KEY (server, variation_id)
 ) WITH (fillfactor = 90);
-CREATE INDEX variations_model ON cs_internal.variations (server, model_id);
-CREATE INDEX variations_sku ON cs_internal.variations (sku, server);
+CREATE INDEX variations_model ON cs_internal.variations (model_id, server) WHERE model_id IS NOT NULL;
+CREATE INDEX variations_sku ON cs_internal.variations (sku, server) WHERE sku IS NOT NULL;
 COMMENT ON TABLE cs_internal.variations IS
 'Orderable SKUs of the CustomHub models ("Get a model", variations[]), with this dealer''s own prices.';
 COMMENT ON COLUMN cs_internal.variations.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
