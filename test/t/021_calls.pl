@@ -223,6 +223,36 @@ is(rows_of('{"id":"p1"}', 'null'), "$wrong 2: expected an object, got null (1)",
 is(rows_of(), ' (1)', 'no rows');
 
 #
+# What is left behind: nothing, whether a call succeeds or ends in an ERROR
+#
+$sandbox->faults(products(action => 'body', content_type => $json, every => 2,
+		text => '{"data":[{"id":"p1","price":"wrong","note":"' . ('x' x 2000) . '"}]}'));
+is($node->safe_psql('postgres', q{
+	CREATE FUNCTION many(n int) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		failed int := 0;
+		rows int := 0;
+	BEGIN
+		FOR i IN 1..n LOOP
+			BEGIN
+				rows := rows + (SELECT count(*) FROM cs_products(max_rows => 1, server => 'shop_v1'));
+			EXCEPTION WHEN SQLSTATE 'PA006' THEN
+				failed := failed + 1;
+			END;
+		END LOOP;
+		RETURN failed || ' ' || rows;
+	END $$;
+	CREATE FUNCTION resident_pages() RETURNS bigint LANGUAGE sql AS
+		$$ SELECT split_part(pg_read_file('/proc/self/statm'), ' ', 2)::bigint $$;
+	SELECT many(200);
+	SELECT resident_pages() AS before \gset
+	SELECT many(600);
+	SELECT resident_pages() - :before < 256;
+	SELECT count(*) FROM pg_backend_memory_contexts WHERE name ~ '^cupsource (call|attempt|pager|page|rows)'}),
+	"100 100\n300 300\nt\n0", 'hundreds of calls leave no memory behind');
+$sandbox->no_faults;
+
+#
 # Statistics
 #
 is($node->safe_psql('postgres', q{
