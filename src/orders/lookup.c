@@ -26,13 +26,16 @@ PG_FUNCTION_INFO_V1(cs_sql_resolve_order);
 PG_FUNCTION_INFO_V1(cs_sql_adopt_queue);
 
 /*
- * System identifier and instance: a restored dump has another identifier, a
- * copied data directory has the same one but not the setting.
+ * System identifier, database and instance: a dump restored elsewhere has
+ * another identifier, one restored in this cluster and a copy made by CREATE
+ * DATABASE have another database, and a copied data directory has both the
+ * same but not the setting.
  */
 Datum
 cs_sql_origin(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%s", GetSystemIdentifier(),
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%u/%s", GetSystemIdentifier(),
+											  MyDatabaseId,
 											  cs_guc_instance ? cs_guc_instance : "")));
 }
 

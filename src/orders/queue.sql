@@ -8,7 +8,7 @@ CREATE FUNCTION cs_internal.origin() RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cs_sql_origin';
 COMMENT ON FUNCTION cs_internal.origin() IS
-'This cluster as the owner of a queue: system identifier, a slash, cupsource.instance.';
+'This database as the owner of a queue: system identifier, OID of the database and cupsource.instance, with slashes between.';
 
 CREATE FUNCTION cs_internal.claim_queue() RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

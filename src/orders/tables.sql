@@ -83,7 +83,7 @@ CREATE TABLE cs_internal.orders (
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE cs_internal.orders IS
 'Every order, one row each; the view cs_orders shows it. body: the exact bytes of the request, stored before they '
-'are first sent and sent again unchanged. origin: the cluster that may send it (cs_internal.origin()). '
+'are first sent and sent again unchanged. origin: the database that may send it (cs_internal.origin()). '
 'caller_xids: call path only; the (sub)transactions that asked for the order, NULL once one of them has committed. '
 'is_final: the partner refused this external id for good. cancel_requested_at: wanted while it was on the wire.';
 COMMENT ON COLUMN cs_internal.orders.next_attempt_at IS
@@ -165,7 +165,7 @@ CREATE TABLE cs_internal.queue_claim (
   PRIMARY KEY (one)
 );
 COMMENT ON TABLE cs_internal.queue_claim IS
-'The cluster (system identifier and cupsource.instance) that sends the orders of this database; at most one row. '
+'The database (system identifier, OID and cupsource.instance) whose worker sends these orders; at most one row. '
 'A restored or copied database finds another cluster''s name here and holds its queue until cs_adopt_queue().';
 REVOKE ALL ON cs_internal.queue_claim FROM PUBLIC;
 

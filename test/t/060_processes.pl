@@ -159,6 +159,9 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM cs_stat_workers WHERE proc
 	0, 'the dropped database is forgotten');
 is($node->safe_psql('shop2_renamed', order('cs_create_order', 'renamed')), 'placed', 'the renamed one goes on');
 $node->safe_psql('shop3', order('cs_create_order', 'shop3-3'));
+$node->safe_psql('shop3_copy', order('cs_enqueue_order', 'from-the-copy'));
+is($node->safe_psql('shop3_copy', 'SELECT reason FROM cs_queue'), 'held: this database is a copy, see cs_adopt_queue',
+	'the copy orders nothing by itself');
 
 $session = hanging('shop3', order('cs_create_order', 'hanging-3'));
 my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; DROP DATABASE shop2_renamed");
