@@ -189,6 +189,27 @@ $sandbox->no_faults;
 $node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v2')});
 
 #
+# Orders, which the worker sends and whose refusals are kept
+#
+my %order = (
+	shop_v1 => q{'[{"sku": "CS-8OZ-ECO", "quantity": 1000}]', '{"line1": "1 Way", "city": "Portland", "state": "OR",
+	  "postal_code": "97201"}', 'po-shop_v1', '{"currency": "USD"}', 'shop_v1'},
+	hub => q{'[{"sku": "BC-3001-L-BLACK", "quantity": 1}]', '{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn",
+	  "state": "NY", "postal_code": "11201", "country": "US"}', 'po-hub', NULL, 'hub'});
+for my $partner (sort keys %order)
+{
+	my ($echo) = grep { $_->[0] eq 'in its code and details' } echoes($partner);
+	my (undef, %fault) = @$echo;
+
+	$sandbox->faults({ path => '/orders$', %fault }, @token_fault);
+	$node->safe_psql('postgres', "SELECT cs_enqueue_order($order{$partner})");
+	wait_for_state($node, "po-$partner", 'failed');
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_orders WHERE error_code LIKE '%<redacted>%'}), '2',
+	'a refused order keeps why, redacted');
+$sandbox->no_faults;
+
+#
 # What the extension keeps
 #
 my $kept = $node->safe_psql('postgres', q{
