@@ -1,0 +1,110 @@
+#!/usr/bin/perl
+#
+# One budget and one set of counters for all sessions, the worker and all
+# databases that use an account.
+use strict;
+use warnings;
+use CupsourceTest;
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--products' => 5, '--rate-limit' => 0);
+my $node = cupsource_node('budget', conf => "cupsource.rate_limit_wait = 0\ncupsource.max_retries = 0\n");
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION cupsource');
+
+# The same key, new to the partner, in both databases.
+sub account
+{
+	my ($key, $rate_limit) = @_;
+
+	$sandbox->control(POST => 'keys', { api => 'cupsource-v1', key => $key });
+	for my $database (qw(postgres other))
+	{
+		$node->safe_psql($database, 'DROP SERVER IF EXISTS shop_v1 CASCADE');
+		create_accounts($node, $sandbox, database => $database, only => ['shop_v1'],
+			options => { rate_limit => $rate_limit }, secrets => { api_key => $key });
+	}
+	$sandbox->forget;
+	return;
+}
+
+# So many reads, one after the other, each of its own account of success.
+my $reads = q{
+	DO $$ BEGIN
+	FOR i IN 1..%d LOOP
+		BEGIN
+			PERFORM FROM cs_products(max_rows => 1);
+		EXCEPTION WHEN SQLSTATE 'PA010' THEN NULL;
+		END;
+	END LOOP; END $$};
+
+sub order
+{
+	return q{SELECT state FROM cs_create_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]',
+		'{"line1": "123 Commerce Way", "city": "Portland", "state": "OR", "postal_code": "97201"}',
+		'} . shift() . q{', '{"currency": "USD"}')};
+}
+
+#
+# The budget
+#
+account('cs_live_shared', 10);
+$node->safe_psql('postgres', sprintf $reads, 5);
+is($sandbox->count, 5, 'five reads in one database');
+$node->safe_psql('other', sprintf $reads, 10);
+is($sandbox->count, 9, 'leave four for another one: a tenth is not for reads');
+is($node->safe_psql('postgres', order('budget-1')), 'placed', 'an order finds room');
+is($sandbox->count, 10, 'which is the last');
+is(query_state($node, 'SELECT * FROM cs_products(max_rows => 1)'), 'PA010', 'then nobody sends');
+is($sandbox->count, 10, 'indeed');
+
+account('cs_live_crowd', 40);
+my @sessions = map {
+	IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr($_ % 2 ? 'postgres' : 'other'), '-c', sprintf $reads, 30 ],
+		'<', \undef)
+} 1 .. 6;
+is(scalar(grep { $_->finish } @sessions), 6, 'six sessions at once');
+is($sandbox->count, 36, 'share exactly what one would have had');
+
+#
+# The counters
+#
+account('cs_live_counted', 0);
+$node->safe_psql('postgres', 'SELECT cs_stat_reset()');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_stat_requests'), 0, 'a reset empties this database\'s');
+cmp_ok($node->safe_psql('other', 'SELECT sum(calls) FROM cs_stat_requests'), '>=', 20, 'and not another\'s');
+
+for my $fault (undef, { action => 'status', status => 500 }, { action => 'status', status => 403 },
+	{ action => 'rate_limited', retry_after => 0 }, { action => 'body', text => '[' }, { action => 'drop_before' })
+{
+	defined $fault ? $sandbox->faults($fault) : $sandbox->no_faults;
+	$node->psql('postgres', 'SELECT * FROM cs_products(max_rows => 1)');
+}
+$sandbox->faults({ action => 'hang' });
+$node->psql('postgres', q{SET cupsource.timeout = '100ms'; SELECT * FROM cs_products(max_rows => 1)});
+$sandbox->no_faults;
+is($node->safe_psql('postgres', q{
+	SELECT server, endpoint, calls, errors, refused_4xx, rate_limited_429, refused_5xx, not_sent, timeouts, malformed,
+	       other_failures, retries
+	  FROM cs_stat_requests}), 'shop_v1|GET /products|7|6|1|1|1|0|1|1|1|0', 'every outcome is counted, once');
+is($node->safe_psql('postgres', q{
+	SELECT bytes_sent > 0, bytes_received > 0, min_ms > 0, min_ms <= mean_ms, mean_ms <= max_ms, max_ms >= 100,
+	       abs(total_ms - mean_ms * calls) < 0.001, first_at < last_at, connections BETWEEN 1 AND calls
+	  FROM cs_stat_requests}), join('|', ('t') x 9), 'with sizes and times');
+
+$node->safe_psql('postgres', 'CREATE ROLE clerk LOGIN; CREATE ROLE auditor LOGIN; GRANT pg_read_all_stats TO auditor');
+my $calls = 'SELECT coalesce(sum(calls), 0) FROM cs_stat_requests';
+is($node->safe_psql('postgres', $calls, extra_params => [ '-U', 'clerk' ]), 0, 'who may not use the server does not see it');
+is($node->safe_psql('postgres', $calls, extra_params => [ '-U', 'auditor' ]), 7, 'who reads all statistics does');
+$node->safe_psql('postgres', 'GRANT USAGE ON FOREIGN SERVER shop_v1 TO clerk');
+is($node->safe_psql('postgres', $calls, extra_params => [ '-U', 'clerk' ]), 7, 'and so does who may use it');
+
+$node->restart;
+is($node->safe_psql('postgres', $calls), 0, 'a restart begins anew');
+
+$sandbox->stop;
+$node->stop;
+done_testing();
