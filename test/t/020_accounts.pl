@@ -365,6 +365,12 @@ $sandbox->forget;
 $node->safe_psql('postgres', q{SELECT count(*) FROM cs_products(max_rows => 1, server => 'shop_v2')});
 is(($sandbox->requests(path => '/v2/products'))[0]{headers}{'x-environment'}, 'sandbox', 'sandbox says so');
 
+$node->safe_psql('postgres', "ALTER SERVER shop_v1 OPTIONS (SET base_url 'HTTP://LocalHost:" . $sandbox->port . "/v1//')");
+$sandbox->forget;
+is($node->safe_psql('postgres', $products), '1', 'a base URL with capitals and slashes at its end');
+is(join(' ', map { "$_->{path} $_->{headers}{host}" } $sandbox->requests),
+	'/v1/products localhost:' . $sandbox->port, 'is used in its one form');
+
 $sandbox->stop;
 $node->stop;
 done_testing();
