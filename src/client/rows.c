@@ -352,7 +352,8 @@ find_root(const CsRowReader *reader, const CsJson *document)
 				(errcode(CS_ERRCODE_MALFORMED),
 				 errmsg("malformed answer from server \"%s\": resource \"%s\": the answer is empty",
 						reader->server, resource->name)));
-	if (reader->depth > 0 && list_below(resource, 0, root) == NULL)
+	if (reader->depth > 0 && !resource->may_lack_list &&
+		list_below(resource, 0, root) == NULL)
 		ereport(ERROR,
 				(errcode(CS_ERRCODE_MALFORMED),
 				 errmsg("malformed answer from server \"%s\": resource \"%s\": "
@@ -420,7 +421,7 @@ count_below(const CsResource *resource, int depth, const CsJson *element)
 		return 1;
 	list = list_below(resource, depth, element);
 	if (list == NULL)
-		return depth == 0 ? -1 : 0;
+		return depth == 0 && !resource->may_lack_list ? -1 : 0;
 	n = rows_in(list);
 	if (depth + 1 == (int) lengthof(resource->lists) || resource->lists[depth + 1] == NULL)
 		return n;
