@@ -372,7 +372,10 @@ cs_waiters_try(CsHandoffKind kind, int64 order_id)
 
 		if (waiter->order_id == order_id && waiter->request.kind == kind &&
 			cs_handoff_wanted(&waiter->request))
-			tries = Max(tries, ++waiter->tries);
+		{
+			waiter->tries++;
+			tries = Max(tries, waiter->tries);
+		}
 	}
 	return tries;
 }

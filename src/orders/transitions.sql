@@ -60,7 +60,8 @@ CREATE FUNCTION cs_internal.orders_sending(ids bigint[], bodies bytea[]) RETURNS
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-  changed integer;
+  changed bigint[];
+  unchanged bigint;
 BEGIN
   WITH claimed AS (
     UPDATE cs_internal.orders AS o
@@ -75,16 +76,17 @@ BEGIN
            jsonb_build_object('attempt', attempts)
       FROM claimed
   )
-  SELECT count(pg_notify('cupsource', json_build_object('id', id, 'server', server,
-           'external_id', external_id, 'state', 'sending')::text) IS NULL)
-    INTO changed FROM claimed;
-  IF changed <> cardinality(ids) THEN
-    PERFORM cs_internal.order_refuse(o.id, 'sending')
-       FROM cs_internal.orders AS o WHERE o.id = ANY (ids) AND o.state <> 'sending';
-    RAISE EXCEPTION USING ERRCODE = 'PA404',
-      MESSAGE = format('%s of %s orders do not exist', cardinality(ids) - changed, cardinality(ids));
+  SELECT array_agg(n.id)
+    INTO changed
+    FROM (SELECT c.id, pg_notify('cupsource', json_build_object('id', c.id, 'server', c.server,
+                   'external_id', c.external_id, 'state', 'sending')::text)
+            FROM claimed AS c) AS n;
+  IF cardinality(changed) IS DISTINCT FROM cardinality(ids) THEN
+    SELECT u.id INTO unchanged FROM unnest(ids) AS u (id)
+     WHERE u.id <> ALL (coalesce(changed, '{}')) LIMIT 1;
+    PERFORM cs_internal.order_refuse(unchanged, 'sending');
   END IF;
-  RETURN changed;
+  RETURN cardinality(changed);
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_sending(bigint[], bytea[]) IS
 'queued → sending, all or none: stores the exact request bodies and counts the attempt, before a byte is sent.';

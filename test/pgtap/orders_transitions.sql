@@ -1,0 +1,129 @@
+-- Every transition from every state: the legal ones arrive, leave an event and
+-- tell listeners; the others are refused with PA012 and change nothing.
+BEGIN;
+CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
+
+-- An order in a state.
+CREATE FUNCTION pg_temp.order_in(state text) RETURNS bigint LANGUAGE sql AS $$
+  INSERT INTO cs_internal.orders (server, external_id, state, lines, body, created_by, origin, attempts, remote_id,
+                                  remote_status, poll_at, lost_at, next_attempt_at)
+  VALUES ('hub', 'o' || nextval('cs_internal.order_event_id'), state, '[{"sku": "A", "quantity": 1}]', '{}', 'erp',
+          cs_internal.origin(), CASE WHEN state = 'queued' THEN 0 ELSE 1 END,
+          CASE WHEN state NOT IN ('queued', 'sending', 'failed', 'uncertain') THEN 'r' || currval('cs_internal.order_event_id') END,
+          'old', now(), CASE WHEN state <> 'queued' THEN now() END, now())
+  RETURNING id $$;
+
+CREATE TEMP TABLE states (state text);
+INSERT INTO states VALUES ('queued'), ('sending'), ('placed'), ('approved'), ('in_production'), ('shipped'), ('delivered'),
+  ('rejected'), ('failed'), ('uncertain'), ('cancelling'), ('cancelled'), ('orphaned');
+
+CREATE TEMP TABLE transitions (name text, call text, legal text[], arrives text);
+INSERT INTO transitions VALUES
+  ('orders_sending', $$cs_internal.orders_sending(ARRAY[%s::bigint], ARRAY['{"a": 1}'::bytea])$$, '{queued}', 'sending'),
+  ('order_placed', $$cs_internal.order_placed(%s, 'placed', NULL, '{}', '1 min')$$, '{sending}', 'placed'),
+  ('order_placed as rejected', $$cs_internal.order_placed(%s, 'rejected', NULL, '{}', '1 min')$$, '{sending}', 'rejected'),
+  ('order_placed as queued', $$cs_internal.order_placed(%s, 'queued', NULL, '{}', '1 min')$$, '{}', NULL),
+  ('order_again', $$cs_internal.order_again(%s, '1 s', NULL)$$, '{sending}', 'queued'),
+  ('order_uncertain', $$cs_internal.order_uncertain(%s, NULL)$$, '{sending}', 'uncertain'),
+  ('order_failed', $$cs_internal.order_failed(%s, NULL, true)$$, '{queued,sending}', 'failed'),
+  ('order_delayed', $$cs_internal.order_delayed(%s, '1 s', NULL)$$, '{queued,cancelling}', NULL),
+  ('order_followed', $$cs_internal.order_followed(%s, 'in_production', NULL, NULL, '1 min')$$,
+   '{placed,approved,in_production,shipped,delivered,rejected,cancelled,cancelling,orphaned}', NULL),
+  ('order_followed to cancelled', $$cs_internal.order_followed(%s, 'cancelled', NULL, NULL, '1 min')$$,
+   '{placed,approved,in_production,shipped,delivered,rejected,cancelled,cancelling,orphaned}', NULL),
+  ('order_followed to queued', $$cs_internal.order_followed(%s, 'queued', NULL, NULL, '1 min')$$, '{}', NULL),
+  ('order_cancel', $$cs_internal.order_cancel(%s, 'erp')$$,
+   '{queued,sending,placed,approved,in_production,orphaned,cancelling,cancelled}', NULL),
+  ('order_cancelled', $$cs_internal.order_cancelled(%s, NULL)$$, '{cancelling}', 'cancelled'),
+  ('order_not_cancelled', $$cs_internal.order_not_cancelled(%s, NULL)$$, '{cancelling}', 'orphaned'),
+  ('order_orphaned', $$cs_internal.order_orphaned(%s)$$, '{placed,approved,in_production,shipped,delivered}', 'orphaned'),
+  ('order_resolve placed', $$cs_internal.order_resolve(%s, 'placed', 'x', 'erp')$$, '{uncertain,failed}', 'placed'),
+  ('order_resolve retry', $$cs_internal.order_resolve(%s, 'retry', NULL, 'erp')$$, '{uncertain,failed}', 'queued'),
+  ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
+  ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s)$$, '{failed,rejected,cancelled}', NULL);
+
+SELECT plan(3 * 13 * 19 + 38);
+
+-- The state and the number of events, before and after.
+CREATE TEMP TABLE tried AS
+  SELECT t.name, s.state, s.state = ANY (t.legal) AS legal, t.arrives, pg_temp.order_in(s.state) AS id, t.call
+    FROM transitions AS t, states AS s;
+
+SELECT CASE WHEN legal THEN lives_ok(format('SELECT ' || call, id), name || ' from ' || state)
+            ELSE throws_ok(format('SELECT ' || call, id), 'PA012', NULL, name || ' from ' || state || ' is refused') END
+  FROM tried;
+SELECT is(o.state, CASE WHEN t.legal AND t.arrives IS NOT NULL THEN t.arrives
+                        WHEN t.legal AND t.name LIKE 'order_followed%' THEN o.state
+                        WHEN t.legal AND t.name = 'order_cancel' THEN o.state
+                        ELSE t.state END, t.name || ' from ' || t.state || ' leads to ' || o.state)
+  FROM tried AS t JOIN cs_internal.orders AS o USING (id);
+SELECT is((SELECT count(*) FROM cs_internal.order_events AS e WHERE e.order_id = t.id AND e.source = 'local'),
+          CASE WHEN o.state <> t.state OR t.name LIKE 'order_resolve%' AND t.legal
+                 OR t.name = 'order_not_cancelled' AND t.legal THEN 1 ELSE 0 END::bigint,
+          t.name || ' from ' || t.state || ': an event for a change, none without')
+  FROM tried AS t JOIN cs_internal.orders AS o USING (id);
+
+-- Following: what each state becomes.
+SELECT is((SELECT o.state FROM cs_internal.orders AS o WHERE o.id = t.id), w.state, 'followed to in_production from ' || w.from_state)
+  FROM tried AS t JOIN (VALUES ('placed', 'in_production'), ('shipped', 'in_production'), ('delivered', 'delivered'),
+    ('rejected', 'rejected'), ('cancelled', 'cancelled'), ('cancelling', 'cancelling'), ('orphaned', 'orphaned'))
+    AS w (from_state, state) ON w.from_state = t.state
+ WHERE t.name = 'order_followed' ORDER BY w.from_state;
+SELECT is((SELECT o.state FROM cs_internal.orders AS o WHERE o.id = t.id), w.state, 'followed to cancelled from ' || w.from_state)
+  FROM tried AS t JOIN (VALUES ('placed', 'cancelled'), ('cancelling', 'cancelled'), ('orphaned', 'cancelled'),
+    ('delivered', 'delivered')) AS w (from_state, state) ON w.from_state = t.state
+ WHERE t.name = 'order_followed to cancelled' ORDER BY w.from_state;
+SELECT is((SELECT o.state FROM cs_internal.orders AS o WHERE o.id = t.id), w.state, 'cancelled from ' || w.from_state)
+  FROM tried AS t JOIN (VALUES ('queued', 'cancelled'), ('sending', 'sending'), ('placed', 'cancelling'),
+    ('cancelled', 'cancelled')) AS w (from_state, state) ON w.from_state = t.state
+ WHERE t.name = 'order_cancel' ORDER BY w.from_state;
+
+SELECT throws_ok('SELECT cs_internal.order_again(0, ''1 s'', NULL)', 'PA404', 'order 0 does not exist', 'an order that is not there');
+
+-- What was asked to be cancelled while it was on the wire.
+CREATE TEMP TABLE wire AS SELECT pg_temp.order_in('sending') AS id;
+SELECT is(cs_internal.order_cancel(id, 'erp'), 'wait', 'on the wire it waits') FROM wire;
+SELECT lives_ok(format($$SELECT cs_internal.order_placed(%s, 'placed', NULL, '{}', '1 min')$$, id), 'then it is placed') FROM wire;
+SELECT is(o.state, 'cancelling', 'and goes on to be cancelled') FROM cs_internal.orders AS o JOIN wire USING (id);
+
+-- Sent, and unknown: cancelling it here would be a lie.
+CREATE TEMP TABLE doubt AS SELECT pg_temp.order_in('sending') AS id;
+SELECT lives_ok(format($$SELECT cs_internal.attempt_ended(%s, now(), 1, NULL, 'unknown', 'timeout', 'PA004', 'no answer')$$, id), 'an attempt of unknown outcome') FROM doubt;
+SELECT lives_ok(format($$SELECT cs_internal.order_again(%s, '0 s', NULL)$$, id), 'is tried again') FROM doubt;
+SELECT is(cs_internal.never_arrived(id), false, 'it may have arrived') FROM doubt;
+SELECT is(cs_internal.order_cancel(id, 'erp'), 'wait', 'so cancelling waits until it is known') FROM doubt;
+SELECT is(cs_internal.order_cancel_queued(id, 'erp'), false, 'and is not the user''s to do') FROM doubt;
+
+-- A batch is all or nothing.
+CREATE TEMP TABLE batch AS SELECT pg_temp.order_in('queued') AS good, pg_temp.order_in('placed') AS bad;
+SELECT throws_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s, %s]::bigint[], ARRAY['a', 'b']::bytea[])$$, good, bad),
+  'PA012', NULL, 'one order in a wrong state stops the batch') FROM batch;
+SELECT is(o.state, 'queued', 'of which nothing stays') FROM cs_internal.orders AS o JOIN batch ON good = id;
+SELECT lives_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s]::bigint[], ARRAY['{"a": 1}']::bytea[])$$, good), 'alone it is sent') FROM batch;
+SELECT is(convert_from(o.body, 'UTF8') || o.attempts, '{"a": 1}1', 'the bytes are stored, the attempt counted') FROM cs_internal.orders AS o JOIN batch ON good = id;
+
+-- The partner's history, once and in its order.
+CREATE TEMP TABLE story AS SELECT pg_temp.order_in('placed') AS id;
+SELECT is(cs_internal.order_remote_events(id, ARRAY['2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z']::timestamptz[],
+  '{created,approved}', '{partner,admin}', '{NULL,NULL}', '{NULL,NULL}'), 2, 'two events in one second') FROM story;
+SELECT is(cs_internal.order_remote_events(id, ARRAY['2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z', '2026-01-02T00:00:00Z']::timestamptz[],
+  '{created,approved,shipped,shipped}', '{partner,admin,system,system}', '{NULL,NULL,s1,s1}', '{NULL,NULL,NULL,NULL}'), 2,
+  'the list again, with two equal ones more') FROM story;
+SELECT is(string_agg(type, ' ' ORDER BY at, e.id), 'created approved shipped shipped', 'in the order of the list')
+  FROM cs_internal.order_events AS e JOIN story ON order_id = story.id;
+
+-- Parcels.
+SELECT lives_ok(format($$SELECT cs_internal.order_shipments(%s, '{NULL,NULL}', '{N1,NULL}', '{UPS,DHL}', '{NULL,NULL}', '{a,b}',
+  '{NULL,NULL}', '{t,f}', '{2026-01-01 00:00Z,2026-01-03 00:00Z}', '{NULL,NULL}')$$, id), 'parcels without an id') FROM story;
+SELECT is(string_agg(shipment_id, ' ' ORDER BY shipment_id), '2 N1', 'are known by number or place')
+  FROM cs_internal.shipments JOIN story ON order_id = id;
+SELECT is(o.last_shipped_at, '2026-01-03 00:00Z', 'and the last one is the order''s') FROM cs_internal.orders AS o JOIN story USING (id);
+
+-- When to look again.
+SELECT is(cs_internal.poll_next('delivered', now(), '1 min'), NULL, 'an end is not followed');
+SELECT is(cs_internal.poll_next('shipped', now() - interval '31 days', '1 min'), NULL, 'nor what was shipped long ago');
+SELECT ok(cs_internal.poll_next('placed', clock_timestamp(), '1 min') - clock_timestamp() BETWEEN '59 s' AND '61 s', 'what is new, after the interval');
+SELECT ok(cs_internal.poll_next('placed', clock_timestamp() - interval '2 days', '1 min') - clock_timestamp() BETWEEN '59 min' AND '61 min', 'what is old, each hour');
+
+SELECT * FROM finish();
+ROLLBACK;
