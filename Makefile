@@ -66,7 +66,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/modules/*.o test/modules/*.d te
 
 PKG_CONFIG  ?= pkg-config
 PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP \
-	-DCUPSOURCE_VERSION='"$(EXTVERSION)"'
+	-DCUPSOURCE_VERSION='"$(EXTVERSION)"' $(if $(CRASH_POINTS),-DCUPSOURCE_CRASH_POINTS)
 SHLIB_LINK   = $(shell $(PKG_CONFIG) --libs libcurl json-c)
 
 # PostgreSQL's own flags and printf attributes are gcc's; clang is not to

@@ -176,11 +176,12 @@ END
 	stage_user chmod 755 "$STAGE/run"
 }
 
-# Build and install into the private PostgreSQL; arguments go to make.  What
-# the build prints is seen if it fails; warnings are always seen.
+# Build and install into the private PostgreSQL, with the points at which tests
+# crash it (src/base/crash.h); arguments go to make.  What the build prints is
+# seen if it fails; warnings are always seen.
 stage_build()
 {
-	if ! stage_run make -j2 PG_CONFIG="$stage_bin/pg_config" "$@" install install-tests \
+	if ! stage_run make -j2 PG_CONFIG="$stage_bin/pg_config" CRASH_POINTS=1 "$@" install install-tests \
 			2>&1 >"$STAGE/log/build" | tee -a "$STAGE/log/warnings" >&2 ||
 		[ "${PIPESTATUS[0]}" -ne 0 ]; then
 		cat "$STAGE/log/build" >&2

@@ -101,6 +101,8 @@ test_build()
 		stage_user find "$STAGE/tmp/build" -name '*.[od]' -delete -o -name '*.so' -delete
 		check "$cc -Wall -Wextra -Werror" stage_run make -s -j2 -C "$STAGE/tmp/build" \
 			PG_CONFIG="$stage_bin/pg_config" CC="$cc" COPT="-Wall -Wextra -Werror"
+		check "$cc: what is installed has no crash points" stage_run \
+			bash -c "nm '$STAGE/tmp/build/cupsource.so' >/dev/null && ! grep -q 'cupsource\.crash' '$STAGE/tmp/build/cupsource.so'"
 	done
 	stage_user rm -rf "$STAGE/tmp/build"
 	count $good $bad

@@ -22,6 +22,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "src/base/crash.h"
 #include "src/base/guc.h"
 #include "src/base/state.h"
 #include "src/client/options.h"
@@ -87,6 +88,7 @@ hand_over(CsHandoffKind kind, const char *payload)
 	int64		id;
 
 	cs_handoff_call(kind, payload, strlen(payload) + 1, reply);
+	CS_CRASH_POINT("told");
 	if (reply->sqlstate != 0)
 		throw_reply(reply);
 	id = reply->order_id;

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "src/base/crash.h"
 #include "src/base/guc.h"
 #include "src/client/rows.h"
 #include "src/orders/answer.h"
@@ -434,6 +435,8 @@ record_step(void *arg)
 	}
 	if (cs_queue_is_ours())
 		cs_claim_orders();
+	if (*recorded != NIL)
+		CS_CRASH_POINT("recorded");
 }
 
 bool

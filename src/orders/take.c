@@ -15,6 +15,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "src/base/crash.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
 
@@ -151,6 +152,7 @@ take_step(void *arg)
 	}
 	if (batch->creates && cs_queue_is_ours())
 		cs_claim_orders();
+	CS_CRASH_POINT("taken");
 }
 
 bool

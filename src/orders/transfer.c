@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "src/base/crash.h"
 #include "src/base/guc.h"
 #include "src/orders/transfer.h"
 
@@ -175,6 +176,8 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 void
 cs_transfers_begin(void)
 {
+	if (!dlist_is_empty(&planned))
+		CS_CRASH_POINT("claimed");
 	while (!dlist_is_empty(&planned))
 	{
 		CsTransfer *transfer = dlist_container(CsTransfer, node, dlist_pop_head_node(&planned));
@@ -199,6 +202,13 @@ cs_transfers_advance(long *wait_ms)
 
 		if (transfer->done || advance_one(transfer, &wait))
 			wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), transfer->record_after);
+		if (transfer->kind == CS_TRANSFER_CREATE)
+		{
+			if (transfer->done)
+				CS_CRASH_POINT("answered");
+			else if (cs_call_sending(transfer->call))
+				CS_CRASH_POINT("sent");
+		}
 		if (transfer->done && wait <= 0)
 			done = true;
 		else if (wait >= 0)
@@ -434,7 +444,10 @@ cs_waiters_committed(void)
 		if (waiter->ready)
 			cs_handoff_reply(&waiter->request, &waiter->reply);
 		else if (cs_handoff_wanted(&waiter->request))
+		{
+			CS_CRASH_POINT("journalled");
 			continue;
+		}
 		dlist_delete(&waiter->node);
 		pfree(waiter);
 	}

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 
 #include "src/base/compat.h"
+#include "src/base/crash.h"
 #include "src/base/errors.h"
 #include "src/shared/handoff.h"
 #include "src/shared/layout.h"
@@ -268,6 +269,8 @@ wait_for_reply(CsHandoffReply *reply)
 
 		if (slot == SLOT_DONE)
 			return;
+		if (slot == SLOT_TAKEN)
+			CS_CRASH_POINT("waiting");
 		if (slot == SLOT_LOST)
 			ereport(ERROR,
 					(errcode(CS_ERRCODE_OUTCOME_UNKNOWN),

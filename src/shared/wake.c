@@ -26,6 +26,7 @@
 #include "storage/shmem.h"
 
 #include "src/base/compat.h"
+#include "src/base/crash.h"
 #include "src/base/guc.h"
 #include "src/shared/layout.h"
 #include "src/shared/wake.h"
@@ -198,6 +199,7 @@ at_transaction_end(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			wake_at_commit = false;
+			CS_CRASH_POINT("committed");
 			cs_wake_now(MyDatabaseId);
 			break;
 		case XACT_EVENT_ABORT:
