@@ -95,7 +95,10 @@ extern void cs_http_wait(long timeout_ms);
 /* 'text' (UTF-8 bytes) percent-encoded for a path segment or a query value. */
 extern char *cs_http_escape(const char *text);
 
-/* Closes idle connections (they are reopened on demand). */
+/*
+ * Closes all connections, which are reopened on demand; while transfers are
+ * under way, none.
+ */
 extern void cs_http_close_idle(void);
 
 /* "libcurl/7.88.1 OpenSSL/3.0.15 …" */

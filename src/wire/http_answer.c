@@ -156,12 +156,26 @@ retry_after_ms(const char *value, int64 server_time)
 	return (int) (Min(seconds, INT_MAX / 1000) * 1000);
 }
 
+/*
+ * For a line that is too long, libcurl says that it is out of memory; while
+ * headers arrive, that is far likelier than a lack of memory.
+ */
+static bool
+headers_too_large(const CsHttpRequest *request)
+{
+	const CsTransfer *transfer = request->transfer;
+
+	return transfer->headers_too_large ||
+		(request->result == CURLE_OUT_OF_MEMORY && transfer->header_bytes > 0 &&
+		 !transfer->headers_complete);
+}
+
 static CsFailureKind
 kind_of(const CsHttpRequest *request, int status)
 {
 	const CsTransfer *transfer = request->transfer;
 
-	if (transfer->too_large || transfer->headers_too_large)
+	if (transfer->too_large || headers_too_large(request))
 		return CS_FAILURE_TOO_LARGE;
 	if (transfer->out_of_memory)
 		return CS_FAILURE_OUT_OF_MEMORY;
@@ -373,12 +387,11 @@ describe(CsHttpRequest *request, const Phases *phases)
 				failure->detail = psprintf("It has the status %d.", failure->status);
 			break;
 		case CS_FAILURE_TOO_LARGE:
-			if (transfer->headers_too_large)
+			if (headers_too_large(request))
 			{
-				failure->message =
-					psprintf("answer of \"%s\" has more than %d bytes of headers",
-							 host, CS_HTTP_MAX_HEADER_BYTES);
-				failure->detail = pstrdup("Receiving was broken off.");
+				failure->message = psprintf("headers of the answer of \"%s\" are too large", host);
+				failure->detail = psprintf("One may have %d bytes, all together %d.",
+										   CURL_MAX_HTTP_HEADER, CS_HTTP_MAX_HEADER_BYTES);
 			}
 			else
 			{

@@ -67,7 +67,6 @@ typedef struct CsTransfer
 	int			connect_timeout_ms;
 	int			timeout_ms;
 	bool		fresh;			/* CURLOPT_FRESH_CONNECT and CURLOPT_FORBID_REUSE */
-	bool		https;			/* CURLOPT_PIPEWAIT */
 
 	/* The request. */
 	int			attempts;		/* on how many connections libcurl began to send it */

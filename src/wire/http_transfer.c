@@ -328,7 +328,6 @@ transfer_prepare(CsTransfer *transfer, CsTransferShape shape)
 	transfer->connect_timeout_ms = 0;
 	transfer->timeout_ms = 0;
 	transfer->fresh = false;
-	transfer->https = false;
 	free(transfer->method);
 	transfer->method = NULL;
 
@@ -468,7 +467,6 @@ transfer_set(CsHttpRequest *request)
 	CURL	   *easy = transfer->easy;
 	bool		has_body = spec->parts != NULL || (spec->body != NULL && spec->body_length > 0);
 	bool		fresh = !spec->repeatable && !has_body;
-	bool		https = pg_strncasecmp(spec->url, "https:", strlen("https:")) == 0;
 
 	SET(CURLOPT_URL, spec->url);
 	SET(CURLOPT_HTTPHEADER, header_list(request));
@@ -519,16 +517,6 @@ transfer_set(CsHttpRequest *request)
 		SET(CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 		SET(CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
 		transfer->fresh = fresh;
-	}
-
-	/*
-	 * Where HTTP/2 may be had, rather wait for a connection that is being
-	 * made and share it than make another.  Without TLS there is no telling.
-	 */
-	if (transfer->https != https)
-	{
-		SET(CURLOPT_PIPEWAIT, https ? 1L : 0L);
-		transfer->https = https;
 	}
 }
 

@@ -133,6 +133,13 @@ is($got->{status}, 201, 'a body that cannot be sent twice arrives');
 is($seen->{body}, $order, 'byte for byte');
 is($got->{bytes_sent} > length $order, 1, 'and is counted');
 
+for my $repeatable (0, 1)
+{
+	$sandbox->forget;
+	answer(@order, body => '"' . 'x' x 300000 . '"', repeatable => $repeatable);
+	is(length(($sandbox->requests)[0]{body}), 300002, 'a large body arrives whole');
+}
+
 $sandbox->forget;
 for my $repeatable (0, 1)
 {
@@ -228,8 +235,11 @@ for (
 		'too_large', 'unknown', 'PA007', 200, $too_large,
 		'Receiving was broken off; what counts is the size after decompression.' ],
 	[ 'headers without end', raw("HTTP/1.1 200 OK\r\n" . "X-Filler: abcdefghijklmnopqrstuvwxyz\r\n" x 10000), [],
-		'too_large', 'unknown', 'PA007', 200, qq(answer of "$host" has more than 262144 bytes of headers),
-		'Receiving was broken off.' ],
+		'too_large', 'unknown', 'PA007', 200, qq(headers of the answer of "$host" are too large),
+		'One may have 102400 bytes, all together 262144.' ],
+	[ 'a header without end', raw("HTTP/1.1 200 OK\r\nX-Filler: " . 'x' x 150000 . "\r\n\r\n"), [],
+		'too_large', 'unknown', 'PA007', 200, qq(headers of the answer of "$host" are too large),
+		'One may have 102400 bytes, all together 262144.' ],
 	[ 'a redirect', { action => 'redirect', location => 'https://elsewhere.example/x?token=1' }, [],
 		'redirect', 'answered', 'PA008', 302, qq("$host" answered with a redirect (HTTP 302)),
 		'The redirect leads to "https://elsewhere.example".' ])
@@ -277,6 +287,8 @@ for (
 	$got = answer(url => 'https://127.0.0.1:' . $silent->sockport . '/', connect_timeout => 200);
 	is($got->{delivery}, 'not_sent', 'a TLS handshake that hangs has sent nothing');
 	like($got->{detail}, qr/^The host name was found after \d+ ms, but no TLS connection came about\.$/, 'and says so');
+	my @all = answers(urls => [ ('https://127.0.0.1:' . $silent->sockport . '/') x 3 ], connect_timeout => 200);
+	is((grep { $_->{total_ms} < 300 } @all), 3, 'and no other waits for it');
 }
 
 # What an answer tells beside its body.
@@ -405,22 +417,36 @@ is_deeply(
 		qq(The server's option "ca_file" names "$certificates/none.pem".) ],
 	'a file of certificates that is not there');
 
-# HTTP/2: one connection carries all.
+# HTTP/2, and a version of TLS that is not to be used any more.
+
+sub http2_server
 {
+	my (@options) = @_;
 	my $program = abs_path(dirname(__FILE__) . '/lib/http2.py');
 	my $pid = open2(my $out, my $in, '/usr/bin/python3', $program,
-		"$certificates/server.pem", "$certificates/server.key");
-	chomp(my $port = <$out>);
+		"$certificates/server.pem", "$certificates/server.key", @options);
 
-	@got = answers(urls => [ ("https://localhost:$port/") x 4 ], ca_file => $authority);
-	is_deeply([ map { "$_->{kind} $_->{http_version}" } @got ], [ ('none 20') x 4 ], 'HTTP/2 where it is offered');
-	is_deeply([ sort map { $_->{content} } @got ],
-		[ map { qq({"connection":1,"stream":$_}) } 1, 3, 5, 7 ], 'over one connection');
-	$got = answer(@order, url => "https://localhost:$port/", ca_file => $authority);
-	is_deeply([ @$got{qw(kind status content)} ], [ 'none', 200, '{"connection":1,"stream":9}' ], 'a POST, too');
-	close $in;
-	waitpid $pid, 0;
+	chomp(my $port = <$out>);
+	return ("localhost:$port", sub { close $in; waitpid $pid, 0 });
 }
+
+my ($address, $end) = http2_server();
+$got = answer(url => "https://$address/", ca_file => $authority);
+is_deeply([ @$got{qw(kind http_version content)} ], [ 'none', 20, '{"connection":1,"stream":1}' ],
+	'HTTP/2 where it is offered');
+@got = answers(urls => [ ("https://$address/") x 3 ], ca_file => $authority);
+is_deeply([ sort map { $_->{content} } @got ],
+	[ map { qq({"connection":1,"stream":$_}) } 3, 5, 7 ], 'then several requests share a connection');
+$got = answer(@order, url => "https://$address/", ca_file => $authority);
+is_deeply([ @$got{qw(kind status content)} ], [ 'none', 200, '{"connection":1,"stream":9}' ], 'a POST, too');
+$end->();
+
+($address, $end) = http2_server('old');
+$got = answer(url => "https://$address/", ca_file => $authority);
+is_deeply([ @$got{qw(kind delivery message)} ],
+	[ 'tls', 'not_sent', qq(could not make a TLS connection to "$address") ], 'TLS 1.1 is too old');
+like($got->{detail}, qr/^libcurl says: .*protocol version\.$/, 'and that is said');
+$end->();
 
 is($session->query(q{SELECT http_escape('a/b c?d=e&f+%:é~-_.') || ' ' || http_escape('..')}),
 	'a%2Fb%20c%3Fd%3De%26f%2B%25%3A%C3%A9~-_. %2E%2E', 'what is sent as a value cannot be taken for syntax');

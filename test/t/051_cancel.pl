@@ -13,6 +13,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 # A lookup of a host in the domain hang.example never ends.
 my $library = PostgreSQL::Test::Utils::tempdir . '/hanging_lookup';
@@ -243,7 +244,15 @@ interruptible('the budget of an account', q{SELECT * FROM generate_series(1, 5) 
 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_products(server => 'shop_v2')}), 142,
 	'after all that the partner is asked as ever');
-$session->{psql}->finish;
-$observer->quit;
-$node->stop;
+
+# Nobody outlives the postmaster.
+
+$sandbox->faults({ action => 'hang' });
+send_to($session, q{SELECT * FROM cs_products(server => 'shop_v2')});
+$observer->query("CALL until_waiting($session->{pid})");
+my $start = time;
+$node->kill9;
+answer($session);
+cmp_ok(time - $start, '<', 0.1, 'the death of the postmaster within 100 ms');
+like($session->{err}, qr/server closed the connection unexpectedly/, 'ends the session');
 done_testing;

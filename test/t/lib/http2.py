@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """An HTTP/2 server over TLS that answers every request with one JSON object.
 
-    http2.py CERTIFICATE KEY
+    http2.py CERTIFICATE KEY [old]
 
 prints its port, then serves until its standard input ends.  The object names
 the connection and the stream, so that a client's use of both can be seen.
-Headers of requests are not decoded: no answer depends on them.
+Headers of requests are not decoded: no answer depends on them.  "old" offers
+nothing newer than TLS 1.1.
 """
 
 import socket
@@ -13,6 +14,7 @@ import ssl
 import struct
 import sys
 import threading
+import warnings
 
 DATA, HEADERS, SETTINGS, PING = 0, 1, 4, 6
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -58,6 +60,10 @@ def main():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[1], sys.argv[2])
     context.set_alpn_protocols(["h2"])
+    if "old" in sys.argv:
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept():
