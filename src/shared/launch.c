@@ -306,14 +306,21 @@ bool
 cs_discovery_found(Oid database)
 {
 	CsDatabase *entry = NULL;
+	bool		full = false;
 	int			probes = 0;
 	int			i;
 
 	cs_workers_lock();
 	for (i = 0; i < cs_guc_max_databases; i++)
 		probes += cs_workers->databases[i].database != InvalidOid && cs_workers->databases[i].probe;
-	if (probes < PROBES_AT_ONCE)
+	/* What is only looked at will make room; it is not for lack of room that we stop then. */
+	if (probes == 0 ||
+		(probes < PROBES_AT_ONCE &&
+		 (cs_database_find(database) != NULL || cs_database_find(InvalidOid) != NULL)))
+	{
 		entry = cs_database_enter(database);
+		full = entry == NULL;
+	}
 	if (entry != NULL)
 	{
 		entry->probe |= entry->serving == CS_SERVING_NONE;
@@ -323,6 +330,8 @@ cs_discovery_found(Oid database)
 		cs_process_wake(cs_workers->launcher.proc);
 	}
 	cs_workers_unlock();
+	if (full)
+		cs_database_tell_full(LOG);
 	return entry != NULL;
 }
 

@@ -133,6 +133,9 @@ extern void cs_database_failed(CsDatabase *entry);	/* its worker ended otherwise
 extern void cs_database_wake(CsDatabase *entry);	/* its worker, or the launcher */
 extern void cs_process_wake(int proc);	/* -1: nobody */
 
+/* Without the lock: says that there is no room, once in a process. */
+extern void cs_database_tell_full(int elevel);
+
 /* What the worker of this database has taken and not answered is lost. */
 extern void cs_handoff_lose(Oid database);
 

@@ -137,8 +137,8 @@ cs_database_wake(CsDatabase *entry)
 		cs_process_wake(cs_workers->launcher.proc);
 }
 
-static void
-tell_full(int elevel)
+void
+cs_database_tell_full(int elevel)
 {
 	static bool told = false;
 
@@ -166,7 +166,7 @@ cs_wake_now(Oid database)
 	}
 	cs_workers_unlock();
 	if (entry == NULL)
-		tell_full(LOG);
+		cs_database_tell_full(LOG);
 }
 
 void
@@ -230,7 +230,7 @@ cs_wake_at_commit(void)
 	room = cs_database_enter(MyDatabaseId) != NULL;
 	cs_workers_unlock();
 	if (!room)
-		tell_full(WARNING);
+		cs_database_tell_full(WARNING);
 	wake_at_commit = true;
 }
 

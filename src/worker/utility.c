@@ -10,6 +10,9 @@
  * COMMIT PREPARED makes the orders of the prepared transaction visible, but is
  * not a commit that transaction callbacks would see: it is followed by a
  * wake-up, needed or not.
+ *
+ * DROP EXTENSION is followed by one as well, so that the worker sees that it
+ * has nothing to do here any more.
  */
 #include "postgres.h"
 
@@ -32,6 +35,8 @@
  * command goes on, and gives it five seconds more, as it gives everybody.
  */
 #define LEAVE_MS 5000
+
+#define EXTENSION_NAME "cupsource"
 
 static ProcessUtility_hook_type prev_utility_hook = NULL;
 
@@ -114,6 +119,21 @@ database_to_vacate(Node *command)
 	return database;
 }
 
+static bool
+drops_extension(Node *command)
+{
+	ListCell   *lc;
+
+	if (!IsA(command, DropStmt) || castNode(DropStmt, command)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(lc, castNode(DropStmt, command)->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), EXTENSION_NAME) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 next_hook(PlannedStmt *statement, const char *query, bool read_only_tree,
 		  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
@@ -136,6 +156,7 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	bool		drops = IsA(command, DropdbStmt);
 	bool		commits = IsA(command, TransactionStmt) &&
 		castNode(TransactionStmt, command)->kind == TRANS_STMT_COMMIT_PREPARED;
+	bool		leaves = drops_extension(command);
 	Oid			database = database_to_vacate(command);
 
 	if (OidIsValid(database))
@@ -162,6 +183,8 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 			  completion);
 	if (commits)
 		cs_wake_known(MyDatabaseId);
+	if (leaves)
+		cs_wake_at_commit();
 }
 
 void

@@ -190,10 +190,24 @@ $node->restart;
 is(scalar(grep { placed($_, "$_-4") } qw(shop4 shop5 shop6)), 3,
 	'one slot serves all databases, which nobody woke after the restart');
 
+# -- No entry --
+
+$node->append_conf('postgresql.conf', "max_worker_processes = 16\ncupsource.max_databases = 1\n");
+$node->restart;
+wait_for($node, q{SELECT count(*) FROM cs_stat_workers WHERE database = 'postgres'}, 1);
+$log = $node->wait_for_log(qr/LOG:  more than 1 databases use cupsource\n/);
+($status, $out, $err) = $node->psql('shop', order('cs_enqueue_order', 'shop-1'));
+like($err, qr/WARNING:  more than 1 databases use cupsource\n.*HINT:  Raise "cupsource.max_databases"/s,
+	'who queues where no worker can come is warned');
+$node->safe_psql('postgres', 'DROP EXTENSION cupsource CASCADE');
+ok(placed('shop', 'shop-1'), 'and is served when there is room');
+
 # -- Standby --
 
-$node->append_conf('postgresql.conf', "max_worker_processes = 16\n");
+$node->append_conf('postgresql.conf', "cupsource.max_databases = 256\n");
 $node->restart;
+$node->safe_psql('postgres', 'CREATE EXTENSION cupsource');
+create_accounts($node, $sandbox, only => ['shop_v1'], options => { rate_limit => 0 });
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
