@@ -44,7 +44,7 @@ static CsStatement models_absent_statement = {
 	.argtypes = {TEXTOID, INT8OID, TEXTARRAYOID},
 };
 
-void
+bool
 cs_absent_see(CsRun *run, uint64 key)
 {
 	if (run->seen == NULL)
@@ -56,11 +56,11 @@ cs_absent_see(CsRun *run, uint64 key)
 								 (uint64) run->number);
 		MemoryContextSwitchTo(old);
 	}
-	if (bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key)))
-	{
-		run->distinct++;
-		bloom_add_element(run->seen, (unsigned char *) &key, sizeof(key));
-	}
+	if (!bloom_lacks_element(run->seen, (unsigned char *) &key, sizeof(key)))
+		return false;
+	run->distinct++;
+	bloom_add_element(run->seen, (unsigned char *) &key, sizeof(key));
+	return true;
 }
 
 static bool
@@ -125,7 +125,7 @@ check_chunk(CsRun *run, bool models, bool confirmed, Datum after, int64 *offered
 	if (nabsent > 0)
 	{
 		mark_chunk(run, models, confirmed, absent, nabsent);
-		cs_run_checkpoint(run, true);
+		run->wrote = true;
 	}
 	cs_run_leave(run);
 	cs_run_commit(run);

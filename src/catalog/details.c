@@ -154,7 +154,7 @@ store_detail(const Details *details, const char *model, const CsJson *document)
 	run->discontinued += discontinued;
 	run->skus += added + revived - discontinued;
 	run->rows++;
-	cs_run_checkpoint(run, added + changed + discontinued > 0);
+	run->wrote |= added + changed + discontinued > 0;
 	cs_run_leave(run);
 }
 
@@ -170,7 +170,7 @@ forget_model(CsRun *run, const char *model)
 	run->products -= cs_run_result("discontinued");
 	run->skus -= cs_run_result("skus");
 	run->rows++;
-	cs_run_checkpoint(run, true);
+	run->wrote = true;
 	cs_run_leave(run);
 }
 
@@ -278,7 +278,7 @@ begin_details(CsRun *run)
 	run->ring_left = cs_run_result("ring_rest");
 	run->in_details = true;
 	run->total = run->rows + due + run->ring_left;
-	cs_run_checkpoint(run, true);
+	run->wrote = true;
 	cs_run_leave(run);
 	cs_run_commit(run);
 }

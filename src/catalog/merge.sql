@@ -17,6 +17,24 @@
  * another index than the key's is meant, server || '' keeps the key out.
  */
 
+CREATE FUNCTION cs_internal.insert_products(account text, page cs_internal.product_row[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  INSERT INTO cs_internal.products (server, product_id, sku, code, name, brand, category, material, capacity,
+         certifications, unit_price, list_price, blank_cost, currency, min_order_qty, stock_status, lead_time_days,
+         image_url, raw, fetched_at, price_since, fingerprint)
+  SELECT account, r.product_id, r.sku, r.code, r.name, r.brand, r.category, r.material, r.capacity,
+         r.certifications, r.unit_price, r.list_price, r.blank_cost, r.currency, r.min_order_qty, r.stock_status,
+         r.lead_time_days, r.image_url, r.raw, now(), now(), r.fingerprint
+    FROM unnest(page) AS r;
+  RETURN cardinality(page);
+END $$;
+COMMENT ON FUNCTION cs_internal.insert_products(text, cs_internal.product_row[]) IS
+'Stores products that are certainly not stored yet. Returns their number.';
+REVOKE ALL ON FUNCTION cs_internal.insert_products(text, cs_internal.product_row[]) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.merge_products(account text, page cs_internal.product_row[],
   OUT added bigint, OUT changed bigint, OUT revived bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -43,13 +61,7 @@ BEGIN
   changed := coalesce(cardinality(changed_rows), 0);
 
   IF added > 0 THEN
-    INSERT INTO cs_internal.products (server, product_id, sku, code, name, brand, category, material, capacity,
-           certifications, unit_price, list_price, blank_cost, currency, min_order_qty, stock_status, lead_time_days,
-           image_url, raw, fetched_at, price_since, fingerprint)
-    SELECT account, r.product_id, r.sku, r.code, r.name, r.brand, r.category, r.material, r.capacity,
-           r.certifications, r.unit_price, r.list_price, r.blank_cost, r.currency, r.min_order_qty, r.stock_status,
-           r.lead_time_days, r.image_url, r.raw, now(), now(), r.fingerprint
-      FROM unnest(added_rows) AS r;
+    PERFORM cs_internal.insert_products(account, added_rows);
   END IF;
 
   IF changed > 0 THEN

@@ -41,9 +41,17 @@
 PG_FUNCTION_INFO_V1(cs_sql_refresh_catalog);
 
 static CsStatement products_statement = {
-	.sql = "SELECT m.added, m.changed, m.revived FROM cs_internal.merge_products($1, $2) AS m",
-	.nargs = 2,
-	.argtypes = {TEXTOID, InvalidOid},
+	.sql = "SELECT m.added, m.changed, m.revived "
+	"FROM cs_internal.merge_products($1, $2) AS m, cs_internal.note_page($1, $3, $4)",
+	.nargs = 4,
+	.argtypes = {TEXTOID, InvalidOid, INT8OID, INT8OID},
+};
+
+static CsStatement new_products_statement = {
+	.sql = "SELECT i AS added, 0::pg_catalog.int8 AS changed, 0::pg_catalog.int8 AS revived "
+	"FROM cs_internal.insert_products($1, $2) AS i, cs_internal.note_page($1, $3, $4)",
+	.nargs = 4,
+	.argtypes = {TEXTOID, InvalidOid, INT8OID, INT8OID},
 };
 
 static CsStatement models_statement = {
@@ -92,83 +100,117 @@ give_back_lock(Oid serverid)
 
 /* ---- The list ---- */
 
-/* Stores a page that was read into 'rowset'. */
-static void
-store_page(CsRun *run, CsStatement *statement, const CsRowset *rowset, bool models)
+/* The list being read: products, or models. */
+typedef struct Walk
 {
-	MemoryContext old = MemoryContextSwitchTo(run->page_cxt);
-	Datum		values[2] = {run->server, cs_rowset_array(rowset)};
+	CsRun	   *run;
+	const CsResource *resource;
+	bool		models;
+	CsRowset   *rowset;
+	bool		again;			/* for what its rows are, not as progress */
+} Walk;
+
+/* The page as it is counted; true if certainly none of its rows was seen before. */
+static bool
+count_page(const Walk *walk, const CsPage *page)
+{
+	CsRun	   *run = walk->run;
+	int			length = cs_rowset_length(walk->rowset);
+	bool		fresh = true;
+
+	if (run->total >= 0 && page->total != run->total)
+		run->total_constant = false;
+	run->total = page->total;
+	run->pages++;
+	if (!walk->again)
+	{
+		run->list_page++;
+		run->list_rows += length;
+		run->rows += length;
+		if (run->position)
+			pfree(run->position);
+		run->position = page->next ? MemoryContextStrdup(run->cxt, page->next) : NULL;
+	}
+	for (int i = 0; i < length; i++)
+		fresh &= cs_absent_see(run, cs_rowset_key(walk->rowset, i));
+	return fresh;
+}
+
+/* Stores the page that was read; in the page's context. */
+static void
+store_page(const Walk *walk, const CsPage *page, bool fresh)
+{
+	CsRun	   *run = walk->run;
+	CsStatement *statement = walk->models ? &models_statement :
+		run->empty && fresh ? &new_products_statement : &products_statement;
+	int64		digest = cs_rowset_fingerprint(walk->rowset);
+	Datum		values[4] = {run->server};
 	int64		added;
 	int64		changed;
 	int64		here;
 
+	/* As the last run left it. */
+	if (run->sound && !walk->models && !walk->again && run->list_page <= run->ndigests &&
+		run->digests[run->list_page - 1] == digest)
+		return;
+
+	values[1] = cs_rowset_array(walk->rowset);
+	values[2] = Int64GetDatum(walk->again ? page->number : run->list_page);
+	values[3] = Int64GetDatum(digest);
+	cs_rowset_bind_array(walk->rowset, statement, 1);
 	cs_run_enter(run);
 	cs_state_run(statement, values, NULL);
 	added = cs_run_result("added");
 	changed = cs_run_result("changed");
 	here = added + cs_run_result("revived");
+	cs_run_leave(run);
+
 	run->added += added;
 	run->changed += changed;
 	run->products += here;
-	if (!models)
+	if (!walk->models)
 		run->skus += here;
-	cs_run_checkpoint(run, added + changed > 0);
-	cs_run_leave(run);
-	MemoryContextSwitchTo(old);
-}
-
-/* The page as it is counted, and what comes after it. */
-static void
-count_page(CsRun *run, const CsPage *page, const CsRowset *rowset, bool again)
-{
-	if (run->total >= 0 && page->total != run->total)
-		run->total_constant = false;
-	run->total = page->total;
-	run->pages++;
-	if (!again)
-	{
-		run->rows += cs_rowset_length(rowset);
-		if (run->position)
-			pfree(run->position);
-		run->position = page->next ? MemoryContextStrdup(run->cxt, page->next) : NULL;
-	}
-	for (int i = 0; i < cs_rowset_length(rowset); i++)
-		cs_absent_see(run, cs_rowset_key(rowset, i));
+	run->wrote |= added + changed > 0;
 }
 
 /*
  * Reads the pages from position 'from' to the end, or up to the one at
- * 'until', those being read 'again' for what they hold, not as progress.
+ * 'until', those being read again.
  */
 static void
 walk_list(CsRun *run, const CsResource *resource, const char *from, const char *until)
 {
 	static const char *const product_key[] = {"product_id", NULL};
 	static const char *const model_key[] = {"model_id", NULL};
-	bool		models = strcmp(resource->name, "models") == 0;
-	CsStatement *statement = models ? &models_statement : &products_statement;
 	MemoryContext walk_cxt = AllocSetContextCreate(run->cxt, "cupsource refresh list",
 												   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(walk_cxt);
-	CsRowset   *rowset = cs_rowset_begin(resource, models ? "model_row" : "product_row",
-										 run->account->server, models ? model_key : product_key);
+	bool		models = strcmp(resource->name, "models") == 0;
+	Walk		walk = {
+		.run = run,
+		.resource = resource,
+		.models = models,
+		.rowset = cs_rowset_begin(resource, models ? "model_row" : "product_row",
+								  run->account->server, models ? model_key : product_key),
+		.again = until != NULL,
+	};
 	CsPager    *pager = cs_pager_begin(walk_cxt, run->account, resource, NULL, 0, from, 0,
 									   CS_PRIORITY_CATALOG, true);
 	const CsPage *page;
 
-	cs_rowset_bind_array(rowset, statement, 1);
 	while ((page = cs_pager_next(pager)) != NULL)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (until && page->position && strcmp(page->position, until) == 0)
 			break;
 		MemoryContextReset(run->page_cxt);
 		MemoryContextSwitchTo(run->page_cxt);
-		cs_rowset_read(rowset, page->document);
-		count_page(run, page, rowset, until != NULL);
-		store_page(run, statement, rowset, models);
+		cs_rowset_read(walk.rowset, page->document);
+		store_page(&walk, page, count_page(&walk, page));
 		MemoryContextSwitchTo(walk_cxt);
-		cs_run_commit(run);
+		cs_run_commit_before_waiting(run, pager);
 	}
+	cs_run_commit(run);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(walk_cxt);
 }

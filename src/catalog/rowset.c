@@ -37,7 +37,8 @@ struct CsRowset
 	/* The page.  What the rows point to is the reader's until its next page. */
 	int			length;
 	int			capacity;
-	Datum	   *rows;
+	Datum	   *values;			/* of all rows, one after the other */
+	bool	   *nulls;
 	uint64	   *keys;
 	uint64		fingerprint;
 
@@ -133,15 +134,18 @@ static void
 set_capacity(CsRowset *rowset, int capacity)
 {
 	MemoryContext old = MemoryContextSwitchTo(rowset->cxt);
+	Size		cells = (Size) capacity * rowset->tupdesc->natts;
 
 	if (rowset->capacity == 0)
 	{
-		rowset->rows = palloc(capacity * sizeof(Datum));
+		rowset->values = palloc(cells * sizeof(Datum));
+		rowset->nulls = palloc(cells * sizeof(bool));
 		rowset->keys = palloc(capacity * sizeof(uint64));
 	}
 	else
 	{
-		rowset->rows = repalloc_huge(rowset->rows, capacity * sizeof(Datum));
+		rowset->values = repalloc_huge(rowset->values, cells * sizeof(Datum));
+		rowset->nulls = repalloc_huge(rowset->nulls, cells * sizeof(bool));
 		rowset->keys = repalloc_huge(rowset->keys, capacity * sizeof(uint64));
 		pfree(rowset->table);
 	}
@@ -160,6 +164,7 @@ add_row(Datum *values, bool *nulls, void *arg)
 	CsRowset   *rowset = arg;
 	uint64		key = row_key(rowset, values, nulls);
 	uint64		fingerprint;
+	int			natts = rowset->tupdesc->natts;
 
 	if (rowset->length == rowset->capacity)
 		set_capacity(rowset, rowset->capacity * 2);
@@ -170,9 +175,9 @@ add_row(Datum *values, bool *nulls, void *arg)
 	rowset->fingerprint += mix(fingerprint);
 	values[rowset->fingerprint_attribute] = Int64GetDatum((int64) fingerprint);
 	nulls[rowset->fingerprint_attribute] = false;
-	rowset->keys[rowset->length] = key;
-	rowset->rows[rowset->length++] =
-		HeapTupleGetDatum(heap_form_tuple(rowset->tupdesc, values, nulls));
+	memcpy(rowset->values + rowset->length * natts, values, natts * sizeof(Datum));
+	memcpy(rowset->nulls + rowset->length * natts, nulls, natts * sizeof(bool));
+	rowset->keys[rowset->length++] = key;
 }
 
 void
@@ -238,10 +243,23 @@ cs_rowset_fingerprint(const CsRowset *rowset)
 	return (int64) rowset->fingerprint;
 }
 
+static Datum
+form_row(const CsRowset *rowset, int row)
+{
+	int			first = row * rowset->tupdesc->natts;
+
+	return HeapTupleGetDatum(heap_form_tuple(rowset->tupdesc, rowset->values + first,
+											 rowset->nulls + first));
+}
+
 Datum
 cs_rowset_array(const CsRowset *rowset)
 {
-	return PointerGetDatum(construct_array(rowset->rows, rowset->length, rowset->type, -1, false,
+	Datum	   *rows = palloc(Max(rowset->length, 1) * sizeof(Datum));
+
+	for (int i = 0; i < rowset->length; i++)
+		rows[i] = form_row(rowset, i);
+	return PointerGetDatum(construct_array(rows, rowset->length, rowset->type, -1, false,
 										   TYPALIGN_DOUBLE));
 }
 
@@ -249,7 +267,7 @@ Datum
 cs_rowset_first(const CsRowset *rowset)
 {
 	Assert(rowset->length > 0);
-	return rowset->rows[0];
+	return form_row(rowset, 0);
 }
 
 /* ---- Statements ---- */

@@ -39,7 +39,7 @@ extern uint64 cs_rowset_hash_text(Datum value);
 /* A hash over all rows, whatever their order. */
 extern int64 cs_rowset_fingerprint(const CsRowset *rowset);
 
-/* The rows as an array, and the first one by itself; in the current context. */
+/* The rows as an array, and the first one by itself; made in the current context. */
 extern Datum cs_rowset_array(const CsRowset *rowset);
 extern Datum cs_rowset_first(const CsRowset *rowset);
 

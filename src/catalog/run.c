@@ -15,9 +15,10 @@
 
 #define NOTICE_INTERVAL_MS 5000
 #define CHECKPOINT_INTERVAL_MS 1000
+#define BATCH_MS 100			/* longest time between commits, but for a page's own */
 
 static CsStatement begin_statement = {
-	.sql = "SELECT b.resumed, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
+	.sql = "SELECT b.resumed, b.sound, b.empty, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
 	.nargs = 2,
 	.argtypes = {TEXTOID, BOOLOID},
 };
@@ -30,7 +31,13 @@ static CsStatement checkpoint_statement = {
 };
 
 static CsStatement complete_statement = {
-	.sql = "SELECT FROM cs_internal.refresh_complete($1)",
+	.sql = "SELECT FROM cs_internal.refresh_complete($1, $2, $3)",
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, BOOLOID},
+};
+
+static CsStatement digests_statement = {
+	.sql = "SELECT d.page, d.digest FROM cs_internal.page_digests($1) AS d",
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
@@ -51,9 +58,12 @@ void
 cs_run_enter(CsRun *run)
 {
 	run->scope_cxt = CurrentMemoryContext;
-	run->scope_owner = CurrentResourceOwner;
-	if (run->commit)
+	if (run->commit && !run->in_subtransaction)
+	{
+		run->outer_owner = CurrentResourceOwner;
 		BeginInternalSubTransaction(NULL);
+		run->in_subtransaction = true;
+	}
 	cs_state_enter(&run->scope);
 }
 
@@ -61,10 +71,7 @@ void
 cs_run_leave(CsRun *run)
 {
 	cs_state_leave(&run->scope);
-	if (run->commit)
-		ReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(run->scope_cxt);
-	CurrentResourceOwner = run->scope_owner;
 }
 
 int64
@@ -92,6 +99,27 @@ cs_run_result_text(CsRun *run, const char *column)
 
 /* ---- Begin ---- */
 
+/* In a scope. */
+static void
+load_digests(CsRun *run)
+{
+	uint64		n = cs_state_run(&digests_statement, &run->server, NULL);
+	bool		isnull;
+
+	run->digests = MemoryContextAllocExtended(run->cxt, Max(n, 1) * sizeof(int64),
+											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	run->ndigests = (int64) n;
+	for (uint64 i = 0; i < n; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		int64		page = DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1, &isnull));
+
+		if (page >= 1 && page <= run->ndigests)
+			run->digests[page - 1] =
+				DatumGetInt64(SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2, &isnull));
+	}
+}
+
 CsRun *
 cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 {
@@ -107,7 +135,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 	run->total = -1;
 	run->total_constant = true;
 	INSTR_TIME_SET_CURRENT(run->began);
-	run->noticed = run->stored = run->began;
+	run->noticed = run->stored = run->committed = run->began;
 
 	values[0] = run->server;
 	values[1] = BoolGetDatum(entire);
@@ -132,7 +160,12 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 		run->changed = cs_run_result("rows_changed");
 		run->discontinued = cs_run_result("rows_discontinued");
 		run->rows_before = run->rows;
+		run->list_page = run->pages;
 	}
+	run->sound = cs_run_result("sound") != 0;
+	run->empty = cs_run_result("empty") != 0;
+	if (run->sound)
+		load_digests(run);
 	cs_run_leave(run);
 	if (run->resumed)
 		ereport(NOTICE,
@@ -144,8 +177,8 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 
 /* ---- Checkpoints and transactions ---- */
 
-void
-cs_run_checkpoint(CsRun *run, bool wrote)
+static void
+store_checkpoint(CsRun *run)
 {
 	Datum		values[12] = {
 		run->server,
@@ -163,8 +196,6 @@ cs_run_checkpoint(CsRun *run, bool wrote)
 	};
 	char		nulls[] = "            ";
 
-	if (!wrote && milliseconds_since(run->stored) < CHECKPOINT_INTERVAL_MS)
-		return;
 	nulls[1] = run->position ? ' ' : 'n';
 	nulls[4] = run->total >= 0 ? ' ' : 'n';
 	cs_state_run(&checkpoint_statement, values, nulls);
@@ -190,40 +221,74 @@ tell_progress(CsRun *run)
 	INSTR_TIME_SET_CURRENT(run->noticed);
 }
 
-/*
- * What a crash could take away is read again, so its commits need not wait
- * for the disk; the one that completes the run does, and takes them along.
- */
+/* Ends the batch's subtransaction and its transaction. */
 static void
-commit_without_waiting(void (*commit) (void))
+end_batch(CsRun *run, bool wait_for_disk)
 {
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+	MemoryContext old = CurrentMemoryContext;
+
+	if (run->in_subtransaction)
+	{
+		ReleaseCurrentSubTransaction();
+		CurrentResourceOwner = run->outer_owner;
+		run->in_subtransaction = false;
+	}
+
+	/*
+	 * What a crash could take away is read again, so these commits need not
+	 * wait for the disk; the one that completes the run does, and takes them
+	 * along.
+	 */
+	if (!wait_for_disk && TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 		synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
-	commit();
+	run->commit();
+	MemoryContextSwitchTo(old);
+	run->wrote = false;
+	INSTR_TIME_SET_CURRENT(run->committed);
 }
 
 void
 cs_run_commit(CsRun *run)
 {
 	if (run->commit)
-		commit_without_waiting(run->commit);
+	{
+		if (run->wrote || milliseconds_since(run->stored) >= CHECKPOINT_INTERVAL_MS)
+		{
+			cs_run_enter(run);
+			store_checkpoint(run);
+			cs_run_leave(run);
+		}
+		end_batch(run, false);
+	}
 	if (milliseconds_since(run->noticed) >= NOTICE_INTERVAL_MS)
 		tell_progress(run);
 }
 
 void
+cs_run_commit_before_waiting(CsRun *run, CsPager *pager)
+{
+	if (milliseconds_since(run->committed) >= BATCH_MS || !cs_pager_ready(pager))
+		cs_run_commit(run);
+}
+
+void
 cs_run_complete(CsRun *run)
 {
+	Datum		values[3] = {
+		run->server,
+		Int64GetDatum(run->list_page),
+		BoolGetDatum(!run->resumed && run->list_rows == run->products),
+	};
 	int64		elapsed;
 
 	cs_run_enter(run);
-	cs_run_checkpoint(run, true);
-	cs_state_run(&complete_statement, &run->server, NULL);
+	store_checkpoint(run);
+	cs_state_run(&complete_statement, values, NULL);
 	cs_run_leave(run);
 	if (run->commit)
-		run->commit();
+		end_batch(run, true);
 	elapsed = milliseconds_since(run->began);
 	ereport(NOTICE,
 			(errmsg("refreshed the catalogue of \"%s\": " INT64_FORMAT " pages, " INT64_FORMAT " rows, "

@@ -39,16 +39,29 @@ typedef struct CsRun
 	int64		products;
 	int64		skus;
 
+	/* The pages of the list, by number from 1. */
+	int64		list_page;		/* the last one that was read */
+	int64		list_rows;		/* on all of them */
+	int64	   *digests;		/* as the last run left them */
+	int64		ndigests;
+	bool		sound;			/* they stand for the cached products */
+	bool		empty;			/* the account had no products when the run began */
+
 	/* Which rows this run saw; valid if it read the list from its beginning. */
 	bool		resumed;
 	bloom_filter *seen;
 	int64		distinct;		/* different keys seen; a few too small at most */
 	bool		total_constant; /* every page named the same total */
 
+	/* The batch: what was done since the last commit. */
+	bool		wrote;
+	bool		in_subtransaction;
+	ResourceOwner outer_owner;
+	instr_time	committed;
+
 	/* While in a scope. */
 	CsStateScope scope;
 	MemoryContext scope_cxt;
-	ResourceOwner scope_owner;
 
 	instr_time	began;
 	instr_time	noticed;
@@ -62,9 +75,9 @@ typedef struct CsRun
 extern CsRun *cs_run_begin(CsAccount *account, bool entire, void (*commit) (void));
 
 /*
- * Calls of state functions stand between these two.  With 'commit' they are a
- * subtransaction, so that after an ERROR the transaction can still be ended
- * by whoever owns it.
+ * Calls of state functions stand between these two.  With 'commit' what is
+ * done until the next commit is a subtransaction, so that after an ERROR the
+ * transaction can still be ended by whoever owns it.
  */
 extern void cs_run_enter(CsRun *run);
 extern void cs_run_leave(CsRun *run);
@@ -76,20 +89,22 @@ extern int64 cs_run_result(const char *column);
 extern char *cs_run_result_text(CsRun *run, const char *column);
 
 /*
- * In a scope, after a page was stored: makes what was done durable with it.
- * Only once a second if the page 'wrote' nothing, since that costs nothing to
- * do again.
+ * Outside of scopes: ends the transaction with a checkpoint, and tells the
+ * progress now and then.  'wrote' says whether there is anything to keep; a
+ * page that changed nothing costs nothing to read again, so its checkpoint is
+ * made once a second.
  */
-extern void cs_run_checkpoint(CsRun *run, bool wrote);
-
-/* Outside of scopes: ends the transaction, and tells the progress now and then. */
 extern void cs_run_commit(CsRun *run);
+
+/* The same unless the next page is there already and the batch still young. */
+extern void cs_run_commit_before_waiting(CsRun *run, CsPager *pager);
 
 extern void cs_run_complete(CsRun *run);
 
 /* ---- absent.c ---- */
 
-extern void cs_absent_see(CsRun *run, uint64 key);
+/* This row was seen; true if certainly for the first time in this run. */
+extern bool cs_absent_see(CsRun *run, uint64 key);
 
 /* The list was read to its end: marks what was not in it. */
 extern void cs_absent_mark(CsRun *run, const CsResource *resource);

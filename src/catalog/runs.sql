@@ -16,7 +16,7 @@
  */
 
 CREATE FUNCTION cs_internal.refresh_begin(account text, want_entire boolean, OUT resumed boolean,
-  OUT begun cs_internal.catalog_runs)
+  OUT sound boolean, OUT empty boolean, OUT begun cs_internal.catalog_runs)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -25,6 +25,9 @@ BEGIN
   resumed := FOUND AND begun.state <> 'complete' AND (begun."position" IS NOT NULL OR begun.phase = 'details')
              AND begun.checkpoint_at > now() - interval '1 day'
              AND (begun.entire OR begun.phase = 'list' OR NOT want_entire);
+
+  sound := coalesce(begun.state = 'complete' AND begun.pages_sound AND NOT want_entire, false);
+  empty := NOT EXISTS (SELECT FROM cs_internal.products AS p WHERE p.server = account);
 
   IF begun.server IS NULL THEN
     INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at)
@@ -45,7 +48,8 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.refresh_begin(text, boolean) IS
-'Begins a refresh of the account, or goes on with one that was interrupted less than a day ago. The caller holds the refresh lock.';
+'Begins a refresh of the account, or goes on with one that was interrupted less than a day ago. The caller holds the refresh lock. '
+'sound: the cached products are what list_pages stands for; empty: there are none.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_begin(text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.refresh_checkpoint(account text, next_position text, pages bigint, rows_read bigint,
@@ -137,18 +141,46 @@ COMMENT ON FUNCTION cs_internal.items_on_offer(text, text, bigint) IS
 'Products or models on offer, in the order of their ids, at most so many after one.';
 REVOKE ALL ON FUNCTION cs_internal.items_on_offer(text, text, bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.refresh_complete(account text) RETURNS void
+CREATE FUNCTION cs_internal.page_digests(account text, OUT page bigint, OUT digest bigint) RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY SELECT l.page, l.digest FROM cs_internal.list_pages AS l WHERE l.server = account;
+END $$;
+COMMENT ON FUNCTION cs_internal.page_digests(text) IS 'What the last run read on each page of the list.';
+REVOKE ALL ON FUNCTION cs_internal.page_digests(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.note_page(account text, number bigint, read_digest bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF EXISTS (SELECT FROM cs_internal.list_pages AS l
+              WHERE l.server = account AND l.page = number AND l.digest = read_digest) THEN
+    RETURN;
+  END IF;
+  INSERT INTO cs_internal.list_pages AS l (server, page, digest) VALUES (account, number, read_digest)
+  ON CONFLICT (server, page) DO UPDATE SET digest = excluded.digest;
+END $$;
+COMMENT ON FUNCTION cs_internal.note_page(text, bigint, bigint) IS
+'The page of the list that is stored in the same transaction has this digest.';
+REVOKE ALL ON FUNCTION cs_internal.note_page(text, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.refresh_complete(account text, pages bigint, sound boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   UPDATE cs_internal.catalog_runs AS r
      SET state = 'complete', phase = 'list', "position" = NULL, ring_left = 0, checkpoint_at = now(),
-         last_complete_at = now()
+         last_complete_at = now(), pages_sound = sound
    WHERE r.server = account AND r.state = 'running';
+  DELETE FROM cs_internal.list_pages AS l WHERE l.server = account AND l.page > pages;
 END $$;
-COMMENT ON FUNCTION cs_internal.refresh_complete(text) IS 'Every page and every detail of the run was read.';
-REVOKE ALL ON FUNCTION cs_internal.refresh_complete(text) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.refresh_complete(text, bigint, boolean) IS
+'Every page (so many) and every detail of the run was read; sound: no row came twice.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_complete(text, bigint, boolean) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.refresh_failed(account text, message text, anew boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -202,6 +202,7 @@ CREATE TABLE cs_internal.catalog_runs (
   ring_left         bigint NOT NULL DEFAULT 0,
   products          bigint NOT NULL DEFAULT 0,
   skus              bigint NOT NULL DEFAULT 0,
+  pages_sound       boolean NOT NULL DEFAULT false,
   last_complete_at  timestamptz,
   last_error        text,
   last_error_at     timestamptz
@@ -214,11 +215,23 @@ COMMENT ON COLUMN cs_internal.catalog_runs.entire IS 'Every detail is read, not 
 COMMENT ON COLUMN cs_internal.catalog_runs.ring_position IS
 'The model whose unchanged-looking detail was re-read last. The next ones in the order of model_id are the longest unseen: that needs no write per model.';
 COMMENT ON COLUMN cs_internal.catalog_runs.ring_left IS 'How many of those this run may still read.';
+COMMENT ON COLUMN cs_internal.catalog_runs.pages_sound IS
+'The run was complete and no row came twice in it: the cached products are what list_pages stands for.';
 COMMENT ON COLUMN cs_internal.catalog_runs.products IS 'Products or models on offer; kept with the rows, in the same transactions.';
 COMMENT ON COLUMN cs_internal.catalog_runs.skus IS 'Orderable SKUs on offer.';
 
+CREATE TABLE cs_internal.list_pages (
+  server text COLLATE "C" NOT NULL,
+  page   bigint NOT NULL,
+  digest bigint NOT NULL,
+  PRIMARY KEY (server, page)
+);
+COMMENT ON TABLE cs_internal.list_pages IS
+'A hash over the fingerprints of all products on each page of the list, as the last run stored them: a page with the same digest in its place needs no look at its rows.';
+
 REVOKE ALL ON cs_internal.products, cs_internal.models, cs_internal.variations, cs_internal.placements,
-  cs_internal.print_methods, cs_internal.price_history, cs_internal.balances, cs_internal.catalog_runs FROM PUBLIC;
+  cs_internal.print_methods, cs_internal.price_history, cs_internal.balances, cs_internal.catalog_runs,
+  cs_internal.list_pages FROM PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.products', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.models', '');
@@ -228,6 +241,7 @@ SELECT pg_catalog.pg_extension_config_dump('cs_internal.print_methods', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.price_history', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.balances', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.catalog_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('cs_internal.list_pages', '');
 
 /*
  * A page's rows as C hands them over: the columns of the descriptor by name,

@@ -410,3 +410,15 @@ cs_pager_next(CsPager *pager)
 		begin_turn(pager, &pager->turns[pager->current], pager->page.next);
 	return &pager->page;
 }
+
+bool
+cs_pager_ready(CsPager *pager)
+{
+	const Turn *turn = &pager->turns[pager->current];
+	long		wait_ms;
+
+	if (pager->ended || turn->call == NULL)
+		return false;
+	cs_http_advance();
+	return cs_call_advance(turn->call, &wait_ms);
+}

@@ -48,4 +48,7 @@ extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsRe
  */
 extern const CsPage *cs_pager_next(CsPager *pager);
 
+/* Has the next page arrived, so that cs_pager_next will not wait?  False after the last. */
+extern bool cs_pager_ready(CsPager *pager);
+
 #endif							/* CS_CLIENT_PAGE_H */

@@ -152,7 +152,7 @@ def refresh(bench):
            LEFT JOIN bench_store AS t ON t.server = s.server AND t.product_id = s.product_id
           WHERE s.page = n AND t.fingerprint IS DISTINCT FROM s.fingerprint;
         """
-    call = "CALL cs_refresh_catalog('big', true);"
+    call = "CALL cs_refresh_catalog('big');"
     quiet = "SET client_min_messages = warning;"
     def cold():
         prepare(bench)

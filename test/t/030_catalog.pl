@@ -43,7 +43,7 @@ sub told
 
 # Where and when every version of a cached row was stored.
 my @tables = map { "cs_internal.$_" }
-  qw(products models variations placements print_methods price_history balances);
+  qw(products models variations placements print_methods price_history balances list_pages);
 my $versions = join ' UNION ALL ',
   map { "SELECT '$_', ctid::text, xmin::text, xmax::text FROM $_" } @tables;
 
@@ -184,6 +184,8 @@ sql("CALL cs_refresh_catalog('shop_v1')");
 sql("CALL cs_refresh_catalog('shop_v2')");
 sql("CALL cs_refresh_catalog('hub', full => true)");
 is(versions(), $before, 'an unchanged refresh writes no row of the catalogue');
+sql("CALL cs_refresh_catalog('shop_v2', full => true)");
+is(versions(), $before, 'nor does one that compares every row');
 cmp_ok(sql("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '$position')"), '<', 100_000, 'and hardly any WAL');
 
 $sandbox->forget;
@@ -210,6 +212,22 @@ $sandbox->catalog(reprice => { 'BC-3001-L-BLACK' => '0.99' });
 sql("CALL cs_refresh_catalog('hub')");
 is($sandbox->count(method => 'GET'), 1 + 1 + 2 + 1, 'CustomHub: the detail of the model whose lowest price changed, besides');
 is(sql(q{SELECT blank_cost FROM cs_variations WHERE sku = 'BC-3001-L-BLACK'}), '0.99', 'brings the new price');
+
+# What the partner has stays what the cache has, whatever moves between pages.
+for my $step (1 .. 4)
+{
+	$sandbox->catalog($step % 2 ? (remove => [ 'CS-8OZ-ECO', 'CS-DOME-LID' ]) : (restore => ['CS-8OZ-ECO']));
+	$sandbox->catalog(reprice_fraction => 0.01);
+	$sandbox->catalog(restore => ['CS-DOME-LID']) if $step == 4;
+	sql("CALL cs_refresh_catalog('shop_v2')");
+	is(sql(q{SELECT count(*) FROM (
+		(SELECT to_jsonb(p) - 'fetched_at' FROM cs_products(server => 'shop_v2') AS p EXCEPT ALL
+		 SELECT to_jsonb(p) - 'fetched_at' FROM cs_products AS p WHERE server = 'shop_v2' AND discontinued_at IS NULL)
+		UNION ALL
+		(SELECT to_jsonb(p) - 'fetched_at' FROM cs_products AS p WHERE server = 'shop_v2' AND discontinued_at IS NULL EXCEPT ALL
+		 SELECT to_jsonb(p) - 'fetched_at' FROM cs_products(server => 'shop_v2') AS p)) AS x}), 0,
+		"the cache is what the partner has, after change $step");
+}
 
 # ---- What vanishes, and comes back ----
 
