@@ -168,6 +168,28 @@ item_id_of(CsAccount *account, const char *remote_id, int line)
 	return cs_utf8_from_server(TextDatumGetCString(elements[line - 1]));
 }
 
+/* The partner's answer has the designs as it re-hosts them; nothing else shows all of it. */
+static void
+keep_answer(int64 id, int line, const CsJson *document)
+{
+	static CsStatement designs_added = {
+		"SELECT cs_internal.order_designs_added($1, $2, $3, $4)", 4,
+		{INT8OID, INT4OID, TEXTOID, JSONBOID}
+	};
+	CsStateScope scope;
+	Datum		values[4];
+	char		nulls[] = "    ";
+
+	values[0] = Int64GetDatum(id);
+	values[1] = Int32GetDatum(line);
+	values[2] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[3] = cs_answer_raw(document);
+	nulls[3] = document ? ' ' : 'n';
+	cs_state_enter(&scope);
+	cs_state_run(&designs_added, values, nulls);
+	cs_state_leave(&scope);
+}
+
 /* cs_add_designs(order_id, line, designs, server) */
 Datum
 cs_sql_add_designs(PG_FUNCTION_ARGS)
@@ -209,7 +231,7 @@ cs_sql_add_designs(PG_FUNCTION_ARGS)
 	spec.priority = CS_PRIORITY_ORDER;
 	spec.max_retries = cs_guc_max_retries;
 	spec.timeout_ms = cs_guc_order_timeout;
-	(void) cs_call_read(CurrentMemoryContext, account, &spec);
+	keep_answer(id, PG_GETARG_INT32(1), cs_call_read(CurrentMemoryContext, account, &spec));
 
 	/* The new cost is the order's own; its answer has all of it. */
 	cs_order_ask(id);

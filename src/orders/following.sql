@@ -197,3 +197,15 @@ COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], 
 'Stores the parcels of an order: new ones, and what changed of the known ones.';
 REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[])
   FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_designs_added(order_id bigint, line integer, by text, answer jsonb)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail)
+  VALUES (order_id, clock_timestamp(), 'local', 'designs_added', by,
+          coalesce(answer -> 'data', '{}') || jsonb_build_object('line', line));
+END $$;
+COMMENT ON FUNCTION cs_internal.order_designs_added(bigint, integer, text, jsonb) IS
+'Keeps in the history what the partner answered to more designs for a line: all designs of the item and the new cost.';
+REVOKE ALL ON FUNCTION cs_internal.order_designs_added(bigint, integer, text, jsonb) FROM PUBLIC;

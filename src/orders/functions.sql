@@ -132,7 +132,7 @@ AS 'MODULE_PATHNAME', 'cs_sql_add_designs';
 COMMENT ON FUNCTION @extschema@.cs_add_designs(text, integer, jsonb, text) IS
 'Adds designs [{url, placement, width_inches, height_inches, print_method}] to a line (from 1) of an order that is '
 'still ApprovalPending, replacing those of the same placement; returns the order with its new cost (CustomHub; 0A000 '
-'elsewhere). It does not roll back. Errors: PA409 ORDER_NOT_MUTABLE, PA400 as for cs_create_order.';
+'elsewhere). The partner''s answer is an event designs_added of cs_order_events. It does not roll back at the partner. Errors: PA409 ORDER_NOT_MUTABLE, PA400 as for cs_create_order.';
 
 CREATE FUNCTION @extschema@.cs_adopt_queue() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -361,6 +361,14 @@ items_subtotal: 28.00
 shipping_cost: 4.20
 total: 32.70
 END
+is($node->safe_psql('postgres', <<'SQL'), <<"END" =~ s/\n\z//r, 'and the answer is in its history');
+SELECT e.by = current_user, e.detail->>'orderId', e.detail->>'itemId', e.detail->>'line', e.detail->'computedCost'->>'grandTotal',
+       d->>'placement', d->>'url', d->>'widthInches', d->>'heightInches', d->>'printMethod', d->>'designWidthInches'
+  FROM cs_order_events e, jsonb_array_elements(e.detail->'designs') d WHERE e.type = 'designs_added'
+SQL
+t|$order_id|$item_id|1|32.70|width1|https://cdn.../front.png|11.0|11.0|DTF|11.0
+t|$order_id|$item_id|1|32.70|width2|https://cdn.../back.png|11.0|14.0|DTF|11.0
+END
 my @requests = $partner->arrived;
 is_deeply([ map {"$_->{method} $_->{target}"} @requests ],
 	[ "GET /api/v1/orders/$order_id", "POST $designs", "GET /api/v1/orders/$order_id" ],
