@@ -30,6 +30,25 @@ COMMENT ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) IS
 'at most. NULL: no more; a shipped order is left after 30 days without change.';
 REVOKE ALL ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) FROM PUBLIC;
 
+-- What an answer leaves out stays as it was.
+CREATE FUNCTION cs_internal.order_merged(o cs_internal.remote_order, a cs_internal.remote_order)
+RETURNS cs_internal.remote_order
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN ROW(coalesce(a.remote_id, o.remote_id), coalesce(a.external_id, o.external_id),
+    coalesce(a.order_number, o.order_number), coalesce(a.remote_status, o.remote_status),
+    coalesce(a.currency, o.currency), coalesce(a.items_subtotal, o.items_subtotal),
+    coalesce(a.shipping_cost, o.shipping_cost), coalesce(a.shipping_category_fee, o.shipping_category_fee),
+    coalesce(a.discount_amount, o.discount_amount), coalesce(a.rush_fee, o.rush_fee),
+    coalesce(a.total, o.total), coalesce(a.cost, o.cost), coalesce(a.item_count, o.item_count),
+    coalesce(a.remote_created_at, o.remote_created_at), coalesce(a.last_shipped_at, o.last_shipped_at),
+    coalesce(a.cancelled_at, o.cancelled_at),
+    coalesce(a.rejection_reason, o.rejection_reason))::cs_internal.remote_order;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_internal.remote_order) IS
+'What was known of an order, with what a new answer says.';
+REVOKE ALL ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_internal.remote_order) FROM PUBLIC;
+
 -- What GET said about one order; remote states only, never backwards out of an end.
 CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
   answer jsonb, poll_interval interval) RETURNS void
@@ -52,25 +71,11 @@ BEGIN
     WHEN old.state IN ('cancelling', 'orphaned') AND new_state NOT IN ('cancelled', 'rejected') THEN old.state
     ELSE new_state END;
   news := state_now <> old.state
-    OR coalesce(a.remote_status, old.remote_status) IS DISTINCT FROM old.remote_status;
+    OR coalesce(a.remote_status, (old.remote).remote_status) IS DISTINCT FROM (old.remote).remote_status;
   UPDATE cs_internal.orders AS t
      SET state = state_now,
          remote_id = coalesce(t.remote_id, a.remote_id),
-         order_number = coalesce(a.order_number, t.order_number),
-         remote_status = coalesce(a.remote_status, t.remote_status),
-         currency = coalesce(a.currency, t.currency),
-         items_subtotal = coalesce(a.items_subtotal, t.items_subtotal),
-         shipping_cost = coalesce(a.shipping_cost, t.shipping_cost),
-         shipping_category_fee = coalesce(a.shipping_category_fee, t.shipping_category_fee),
-         discount_amount = coalesce(a.discount_amount, t.discount_amount),
-         rush_fee = coalesce(a.rush_fee, t.rush_fee),
-         total = coalesce(a.total, t.total),
-         cost = coalesce(a.cost, t.cost),
-         item_count = coalesce(a.item_count, t.item_count),
-         remote_created_at = coalesce(a.remote_created_at, t.remote_created_at),
-         last_shipped_at = coalesce(a.last_shipped_at, t.last_shipped_at),
-         cancelled_at = coalesce(a.cancelled_at, t.cancelled_at),
-         rejection_reason = coalesce(a.rejection_reason, t.rejection_reason),
+         remote = cs_internal.order_merged(t.remote, a),
          raw = coalesce(answer, t.raw),
          fetched_at = clock_timestamp(),
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
@@ -100,15 +105,15 @@ BEGIN
          poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
     FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
    WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
-     AND o.remote_status IS NOT DISTINCT FROM l.status
-     AND (l.shipped_at IS NULL OR l.shipped_at IS NOT DISTINCT FROM o.last_shipped_at);
+     AND (o.remote).remote_status IS NOT DISTINCT FROM l.status
+     AND (l.shipped_at IS NULL OR l.shipped_at IS NOT DISTINCT FROM (o.remote).last_shipped_at);
   RETURN QUERY
   SELECT o.id
     FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
     JOIN cs_internal.orders AS o ON o.server = orders_listed.server AND o.remote_id = l.remote_id
    WHERE o.poll_at IS NOT NULL
-     AND (o.remote_status IS DISTINCT FROM l.status
-          OR (l.shipped_at IS NOT NULL AND l.shipped_at IS DISTINCT FROM o.last_shipped_at))
+     AND ((o.remote).remote_status IS DISTINCT FROM l.status
+          OR (l.shipped_at IS NOT NULL AND l.shipped_at IS DISTINCT FROM (o.remote).last_shipped_at))
    ORDER BY o.fetched_at;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) IS
@@ -187,10 +192,10 @@ BEGIN
          signature_required = excluded.signature_required, shipped_at = excluded.shipped_at,
          raw = excluded.raw, fetched_at = excluded.fetched_at;
   UPDATE cs_internal.orders AS o
-     SET last_shipped_at = latest.at
+     SET remote.last_shipped_at = latest.at
     FROM (SELECT max(k.shipped_at) AS at FROM cs_internal.shipments AS k
            WHERE k.order_id = order_shipments.order_id) AS latest
-   WHERE o.id = order_shipments.order_id AND latest.at > coalesce(o.last_shipped_at, '-infinity');
+   WHERE o.id = order_shipments.order_id AND latest.at > coalesce((o.remote).last_shipped_at, '-infinity');
 END $$;
 COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[],
   boolean[], timestamptz[], jsonb[]) IS

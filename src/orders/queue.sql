@@ -71,10 +71,10 @@ BEGIN
      SELECT least(
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
          WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'call'
-         ORDER BY o.next_attempt_at LIMIT 1),
+           AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1),
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
          WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'queue'
-         ORDER BY o.next_attempt_at LIMIT 1)) AS at) AS d
+           AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1)) AS at) AS d
    WHERE d.at IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION cs_internal.servers_waiting() IS
@@ -112,11 +112,13 @@ COMMENT ON FUNCTION cs_internal.order_attempts_made(bigint) IS 'How often an ord
 REVOKE ALL ON FUNCTION cs_internal.order_attempts_made(bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_interrupted() RETURNS TABLE (id bigint, server text, created_by text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   RETURN QUERY
-  SELECT o.id, o.server, o.created_by FROM cs_internal.orders AS o
-   WHERE o.state = 'sending' AND o.origin = cs_internal.origin()
+  SELECT o.id, o.server, o.created_by
+    FROM pg_foreign_server AS s
+    JOIN cs_internal.orders AS o ON o.server = s.srvname::text AND o.state = 'sending'
+   WHERE o.next_attempt_at IS NOT NULL AND o.origin = cs_internal.origin()
    ORDER BY o.id;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_interrupted() IS
@@ -125,12 +127,13 @@ REVOKE ALL ON FUNCTION cs_internal.orders_interrupted() FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_cancelling()
 RETURNS TABLE (id bigint, server text, created_by text, remote_id text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 BEGIN
   RETURN QUERY
-  SELECT o.id, o.server, o.created_by, o.remote_id FROM cs_internal.orders AS o
-   WHERE o.state = 'cancelling' AND o.next_attempt_at <= clock_timestamp()
-     AND o.origin = cs_internal.origin()
+  SELECT o.id, o.server, o.created_by, o.remote_id
+    FROM pg_foreign_server AS s
+    JOIN cs_internal.orders AS o ON o.server = s.srvname::text AND o.state = 'cancelling'
+   WHERE o.next_attempt_at <= clock_timestamp() AND o.origin = cs_internal.origin()
    ORDER BY o.next_attempt_at;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_cancelling() IS 'Cancellations that are due.';
@@ -145,7 +148,7 @@ BEGIN
     FROM pg_foreign_server AS s
     JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
    CROSS JOIN LATERAL (
-     SELECT min(coalesce(o.remote_created_at, o.placed_at, o.created_at)) AS since, count(*) AS due
+     SELECT min(coalesce((o.remote).remote_created_at, o.placed_at, o.created_at)) AS since, count(*) AS due
        FROM cs_internal.orders AS o
       WHERE o.server = s.srvname::text AND o.poll_at <= clock_timestamp()
         AND o.origin = cs_internal.origin()) AS d
@@ -190,7 +193,10 @@ DECLARE
 BEGIN
   SELECT least(
     (SELECT min(w.due_at) FROM cs_internal.servers_waiting() AS w),
-    (SELECT min(o.next_attempt_at) FROM cs_internal.orders AS o WHERE o.state = 'cancelling'),
+    (SELECT min(o.next_attempt_at)
+       FROM pg_foreign_server AS s
+       JOIN cs_internal.orders AS o ON o.server = s.srvname::text AND o.state = 'cancelling'
+      WHERE o.next_attempt_at IS NOT NULL),
     (SELECT min(d.poll_at) FROM pg_foreign_server AS s
        CROSS JOIN LATERAL (SELECT o.poll_at FROM cs_internal.orders AS o
                             WHERE o.server = s.srvname::text AND o.poll_at IS NOT NULL
@@ -278,8 +284,7 @@ BEGIN
     UPDATE cs_internal.orders AS o
        SET state = 'queued', path = 'call', next_attempt_at = clock_timestamp(),
            changed_at = clock_timestamp(), caller_xids = ARRAY[caller], lost_at = NULL,
-           cancelled_at = NULL, cancel_requested_at = NULL, error_sqlstate = NULL,
-           error_code = NULL, error_message = NULL, error_detail = NULL, error_hint = NULL
+           remote = NULL, cancel_requested_at = NULL, error = NULL
      WHERE o.id = order_take.id;
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
   ELSIF disposition IN ('wait', 'done') AND (old.caller_xids IS NOT NULL OR old.state = 'orphaned') THEN
@@ -348,7 +353,8 @@ RETURNS TABLE (state text, sqlstate text, code text, message text, detail text, 
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN QUERY
-  SELECT o.state, o.error_sqlstate, o.error_code, o.error_message, o.error_detail, o.error_hint
+  SELECT o.state, (o.error).sqlstate, (o.error).code, (o.error).message, (o.error).detail,
+         (o.error).hint
     FROM cs_internal.orders AS o WHERE o.id = order_id;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_stored_error(bigint) IS 'The failure that an order ended with.';

@@ -13,6 +13,40 @@ CREATE SEQUENCE cs_internal.order_id AS bigint;
 COMMENT ON SEQUENCE cs_internal.order_id IS 'Local order ids.';
 REVOKE ALL ON SEQUENCE cs_internal.order_id FROM PUBLIC;
 
+-- The one shape in which the answers of all partners are stored.
+CREATE TYPE cs_internal.remote_order AS (
+  remote_id text,
+  external_id text,
+  order_number text,
+  remote_status text,
+  currency text,
+  items_subtotal numeric,
+  shipping_cost numeric,
+  shipping_category_fee numeric,
+  discount_amount numeric,
+  rush_fee numeric,
+  total numeric,
+  cost jsonb,
+  item_count integer,
+  remote_created_at timestamptz,
+  last_shipped_at timestamptz,
+  cancelled_at timestamptz,
+  rejection_reason text
+);
+COMMENT ON TYPE cs_internal.remote_order IS
+'An order as a partner shows it: what its answers to creating, reading and cancelling have in common.';
+
+-- What went wrong, as it is stored with the order.
+CREATE TYPE cs_internal.order_error AS (
+  sqlstate text,
+  code text,
+  message text,
+  detail text,
+  hint text
+);
+COMMENT ON TYPE cs_internal.order_error IS
+'A failure: SQLSTATE PA…, the partner''s error code, message, detail and hint.';
+
 CREATE TABLE cs_internal.orders (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('cs_internal.order_id'),
   server text NOT NULL,
@@ -37,32 +71,14 @@ CREATE TABLE cs_internal.orders (
 
   -- what the partner says
   remote_id text,
-  order_number text,
-  remote_status text,
-  currency text,
-  items_subtotal numeric,
-  shipping_cost numeric,
-  shipping_category_fee numeric,
-  discount_amount numeric,
-  rush_fee numeric,
-  total numeric,
-  cost jsonb,
-  item_count integer,
-  remote_created_at timestamptz,
-  last_shipped_at timestamptz,
-  cancelled_at timestamptz,
-  rejection_reason text,
+  remote cs_internal.remote_order,
   raw jsonb,
   placed_at timestamptz,
   fetched_at timestamptz,
   poll_at timestamptz,
 
   -- what went wrong last
-  error_sqlstate text,
-  error_code text,
-  error_message text,
-  error_detail text,
-  error_hint text,
+  error cs_internal.order_error,
   is_final boolean NOT NULL DEFAULT false,
 
   -- who asked by the call path, and whether they stood by it
@@ -72,31 +88,24 @@ CREATE TABLE cs_internal.orders (
   changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 
   PRIMARY KEY (id),
-  UNIQUE (server, external_id),
-  CHECK (pg_catalog.char_length(external_id) BETWEEN 1 AND 100),
-  CHECK (path IN ('queue', 'call')),
-  CHECK (state IN ('queued', 'sending', 'placed', 'approved', 'in_production', 'shipped',
-                   'delivered', 'rejected', 'failed', 'uncertain', 'cancelling', 'cancelled',
-                   'orphaned')),
-  CHECK (state NOT IN ('queued', 'cancelling') OR next_attempt_at IS NOT NULL),
-  CHECK (state <> 'sending' OR body IS NOT NULL)
+  UNIQUE (server, external_id)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE cs_internal.orders IS
-'Every order, one row each; the view cs_orders shows it. body: the exact bytes of the request, stored before they '
-'are first sent and sent again unchanged. origin: the database that may send it (cs_internal.origin()). '
-'caller_xids: call path only; the (sub)transactions that asked for the order, NULL once one of them has committed. '
-'is_final: the partner refused this external id for good. cancel_requested_at: wanted while it was on the wire.';
+'Every order, one row each; the view cs_orders shows it. It has few columns and no CHECK, because each costs at every '
+'INSERT of a user: that state and path are among the known ones is the transitions'' business, which alone write here. '
+'path: queue or call. body: the exact bytes of the request, stored before they are first sent and sent again unchanged. '
+'origin: the cluster that may send it (cs_internal.origin()). caller_xids: call path only; the (sub)transactions that '
+'asked for the order, NULL once one of them has committed. is_final: the partner refused this external id for good. '
+'cancel_requested_at: wanted while it was on the wire.';
 COMMENT ON COLUMN cs_internal.orders.next_attempt_at IS
-'queued: when it may be sent; cancelling: when the cancellation may be sent.';
+'queued: when it may be sent; cancelling: when the cancellation may be sent; sending: not NULL; otherwise NULL.';
 COMMENT ON COLUMN cs_internal.orders.lost_at IS
 'When all callers were first seen to have rolled back.';
 REVOKE ALL ON cs_internal.orders FROM PUBLIC;
 
--- Calls ('call') before the queue ('queue'), then by due time.
-CREATE INDEX orders_queued ON cs_internal.orders (server, path, next_attempt_at, id)
-  WHERE state = 'queued';
-CREATE INDEX orders_busy ON cs_internal.orders (state, next_attempt_at)
-  WHERE state IN ('sending', 'cancelling');
+-- What waits, or is on the wire; calls ('call') before the queue ('queue'), then by due time.
+CREATE INDEX orders_due ON cs_internal.orders (server, state, path, next_attempt_at, id)
+  WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX orders_poll ON cs_internal.orders (server, poll_at) WHERE poll_at IS NOT NULL;
 CREATE INDEX orders_remote ON cs_internal.orders (server, remote_id) WHERE remote_id IS NOT NULL;
 CREATE INDEX orders_callers ON cs_internal.orders (id) WHERE caller_xids IS NOT NULL;
@@ -168,40 +177,6 @@ COMMENT ON TABLE cs_internal.queue_claim IS
 'The database (system identifier, OID and cupsource.instance) whose worker sends these orders; at most one row. '
 'A restored or copied database finds another cluster''s name here and holds its queue until cs_adopt_queue().';
 REVOKE ALL ON cs_internal.queue_claim FROM PUBLIC;
-
--- The one shape in which the answers of all partners are stored.
-CREATE TYPE cs_internal.remote_order AS (
-  remote_id text,
-  external_id text,
-  order_number text,
-  remote_status text,
-  currency text,
-  items_subtotal numeric,
-  shipping_cost numeric,
-  shipping_category_fee numeric,
-  discount_amount numeric,
-  rush_fee numeric,
-  total numeric,
-  cost jsonb,
-  item_count integer,
-  remote_created_at timestamptz,
-  last_shipped_at timestamptz,
-  cancelled_at timestamptz,
-  rejection_reason text
-);
-COMMENT ON TYPE cs_internal.remote_order IS
-'An order as a partner shows it: what its answers to creating, reading and cancelling have in common.';
-
--- What went wrong, as it is stored with the order.
-CREATE TYPE cs_internal.order_error AS (
-  sqlstate text,
-  code text,
-  message text,
-  detail text,
-  hint text
-);
-COMMENT ON TYPE cs_internal.order_error IS
-'A failure: SQLSTATE PA…, the partner''s error code, message, detail and hint.';
 
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.order_id', '');

@@ -116,17 +116,10 @@ DECLARE
   o record;
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET state = new_state, remote_id = a.remote_id, order_number = a.order_number,
-         remote_status = a.remote_status, currency = a.currency,
-         items_subtotal = a.items_subtotal, shipping_cost = a.shipping_cost,
-         shipping_category_fee = a.shipping_category_fee, discount_amount = a.discount_amount,
-         rush_fee = a.rush_fee, total = a.total, cost = a.cost, item_count = a.item_count,
-         remote_created_at = a.remote_created_at, raw = answer,
+     SET state = new_state, remote_id = a.remote_id, remote = a, raw = answer,
          placed_at = clock_timestamp(), fetched_at = clock_timestamp(),
-         changed_at = clock_timestamp(), next_attempt_at = NULL,
-         poll_at = CASE WHEN cs_internal.is_followed(new_state) THEN now() + poll_after END,
-         error_sqlstate = NULL, error_code = NULL, error_message = NULL, error_detail = NULL,
-         error_hint = NULL, is_final = false
+         changed_at = clock_timestamp(), next_attempt_at = NULL, error = NULL, is_final = false,
+         poll_at = CASE WHEN cs_internal.is_followed(new_state) THEN now() + poll_after END
    WHERE t.id = order_id AND t.state = 'sending'
      AND new_state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered', 'rejected',
                        'cancelled')
@@ -154,8 +147,7 @@ DECLARE
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = 'queued', next_attempt_at = clock_timestamp() + after,
-         changed_at = clock_timestamp(), error_sqlstate = e.sqlstate, error_code = e.code,
-         error_message = e.message, error_detail = e.detail, error_hint = e.hint
+         changed_at = clock_timestamp(), error = e
    WHERE t.id = order_id AND t.state = 'sending'
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
@@ -175,9 +167,7 @@ DECLARE
   o record;
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET state = 'uncertain', next_attempt_at = NULL, changed_at = clock_timestamp(),
-         error_sqlstate = e.sqlstate, error_code = e.code, error_message = e.message,
-         error_detail = e.detail, error_hint = e.hint
+     SET state = 'uncertain', next_attempt_at = NULL, changed_at = clock_timestamp(), error = e
    WHERE t.id = order_id AND t.state = 'sending'
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
@@ -198,9 +188,8 @@ DECLARE
   o record;
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET state = 'failed', next_attempt_at = NULL, changed_at = clock_timestamp(),
-         error_sqlstate = e.sqlstate, error_code = e.code, error_message = e.message,
-         error_detail = e.detail, error_hint = e.hint, is_final = final
+     SET state = 'failed', next_attempt_at = NULL, changed_at = clock_timestamp(), error = e,
+         is_final = final
    WHERE t.id = order_id AND t.state IN ('queued', 'sending')
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
@@ -219,9 +208,7 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET next_attempt_at = clock_timestamp() + after, error_sqlstate = e.sqlstate,
-         error_code = e.code, error_message = e.message, error_detail = e.detail,
-         error_hint = e.hint
+     SET next_attempt_at = clock_timestamp() + after, error = e
    WHERE t.id = order_id AND t.state IN ('queued', 'cancelling');
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'delayed');
@@ -248,7 +235,7 @@ BEGIN
       RETURN 'done';
     WHEN old.state = 'queued' AND cs_internal.never_arrived(old.id) THEN
       UPDATE cs_internal.orders AS t
-         SET state = 'cancelled', next_attempt_at = NULL, cancelled_at = clock_timestamp(),
+         SET state = 'cancelled', next_attempt_at = NULL, remote.cancelled_at = clock_timestamp(),
              changed_at = clock_timestamp(), caller_xids = NULL
        WHERE t.id = order_id;
       PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, 'cancelled', by);
@@ -320,11 +307,9 @@ DECLARE
   o record;
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET state = 'cancelled', remote_status = coalesce(a.remote_status, t.remote_status),
-         cancelled_at = coalesce(a.cancelled_at, clock_timestamp()), next_attempt_at = NULL,
-         poll_at = NULL, fetched_at = clock_timestamp(), changed_at = clock_timestamp(),
-         error_sqlstate = NULL, error_code = NULL, error_message = NULL, error_detail = NULL,
-         error_hint = NULL
+     SET state = 'cancelled', remote.remote_status = coalesce(a.remote_status, (t.remote).remote_status),
+         remote.cancelled_at = coalesce(a.cancelled_at, clock_timestamp()), next_attempt_at = NULL,
+         poll_at = NULL, fetched_at = clock_timestamp(), changed_at = clock_timestamp(), error = NULL
    WHERE t.id = order_id AND t.state = 'cancelling'
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
@@ -355,8 +340,7 @@ BEGIN
   UPDATE cs_internal.orders AS t
      SET state = back, next_attempt_at = NULL, cancel_requested_at = NULL,
          caller_xids = NULL, poll_at = now(),
-         changed_at = clock_timestamp(), error_sqlstate = e.sqlstate, error_code = e.code,
-         error_message = e.message, error_detail = e.detail, error_hint = e.hint
+         changed_at = clock_timestamp(), error = e
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, back, 'cupsource',
     cs_internal.error_detail(e));
@@ -416,7 +400,7 @@ BEGIN
   IF action = 'retry' AND old.is_final THEN
     RAISE EXCEPTION USING ERRCODE = 'PA012',
       MESSAGE = format('order "%s" was refused for good', old.external_id),
-      DETAIL = old.error_message,
+      DETAIL = coalesce((old.error).message, 'There is no message.'),
       HINT = 'The partner answers the same to this external id for ever. Use cs_resubmit_order with a new one.';
   END IF;
   UPDATE cs_internal.orders AS t
@@ -425,11 +409,7 @@ BEGIN
          placed_at = CASE WHEN action = 'placed' THEN clock_timestamp() ELSE t.placed_at END,
          poll_at = CASE WHEN action = 'placed' THEN clock_timestamp() END,
          next_attempt_at = CASE WHEN action = 'retry' THEN clock_timestamp() END,
-         error_sqlstate = CASE WHEN action = 'failed' THEN t.error_sqlstate END,
-         error_code = CASE WHEN action = 'failed' THEN t.error_code END,
-         error_message = CASE WHEN action = 'failed' THEN t.error_message END,
-         error_detail = CASE WHEN action = 'failed' THEN t.error_detail END,
-         error_hint = CASE WHEN action = 'failed' THEN t.error_hint END
+         error = CASE WHEN action = 'failed' THEN t.error END
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, new_state, by,
     jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id)));

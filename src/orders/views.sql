@@ -4,13 +4,16 @@
  */
 
 CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
-  SELECT o.id, o.server, o.external_id, o.path, o.state, o.remote_id, o.order_number,
-         o.remote_status, o.currency, o.items_subtotal, o.shipping_cost, o.shipping_category_fee,
-         o.discount_amount, o.rush_fee, o.total, o.cost, o.item_count, o.lines, o.ship_to,
-         o.options, o.error_sqlstate, o.error_code, o.error_message, o.error_detail, o.error_hint,
-         o.rejection_reason, o.attempts, o.next_attempt_at, o.poll_at, o.replaces, o.created_by,
-         o.created_at, o.sent_at, o.placed_at, o.changed_at, o.fetched_at, o.remote_created_at,
-         o.last_shipped_at, o.cancelled_at, o.raw
+  SELECT o.id, o.server, o.external_id, o.path, o.state, o.remote_id, (o.remote).order_number,
+         (o.remote).remote_status, (o.remote).currency, (o.remote).items_subtotal,
+         (o.remote).shipping_cost, (o.remote).shipping_category_fee, (o.remote).discount_amount,
+         (o.remote).rush_fee, (o.remote).total, (o.remote).cost, (o.remote).item_count, o.lines,
+         o.ship_to, o.options, (o.error).sqlstate AS error_sqlstate, (o.error).code AS error_code,
+         (o.error).message AS error_message, (o.error).detail AS error_detail,
+         (o.error).hint AS error_hint, (o.remote).rejection_reason, o.attempts, o.next_attempt_at,
+         o.poll_at, o.replaces, o.created_by, o.created_at, o.sent_at, o.placed_at, o.changed_at,
+         o.fetched_at, (o.remote).remote_created_at, (o.remote).last_shipped_at,
+         (o.remote).cancelled_at, o.raw
     FROM cs_internal.orders AS o
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server;
 COMMENT ON VIEW @extschema@.cs_orders IS
@@ -84,8 +87,8 @@ CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
                    OR c.origin OPERATOR(pg_catalog.<>) cs_internal.origin()
               THEN 'held: this database is a copy, see cs_adopt_queue'
               WHEN o.lost_at IS NOT NULL THEN 'its transaction rolled back'
-              WHEN o.error_message IS NOT NULL
-              THEN pg_catalog.concat('tried again: ', o.error_message)
+              WHEN (o.error).message IS NOT NULL
+              THEN pg_catalog.concat('tried again: ', (o.error).message)
               ELSE 'waits for its turn' END AS reason,
          CASE WHEN o.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'cancelling'])
               THEN o.next_attempt_at END AS until

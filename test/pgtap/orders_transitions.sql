@@ -6,7 +6,7 @@ CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
 -- An order in a state.
 CREATE FUNCTION pg_temp.order_in(state text) RETURNS bigint LANGUAGE sql AS $$
   INSERT INTO cs_internal.orders (server, external_id, state, lines, body, created_by, origin, attempts, remote_id,
-                                  remote_status, poll_at, lost_at, next_attempt_at)
+                                  remote.remote_status, poll_at, lost_at, next_attempt_at)
   VALUES ('hub', 'o' || nextval('cs_internal.order_event_id'), state, '[{"sku": "A", "quantity": 1}]', '{}', 'erp',
           cs_internal.origin(), CASE WHEN state = 'queued' THEN 0 ELSE 1 END,
           CASE WHEN state NOT IN ('queued', 'sending', 'failed', 'uncertain') THEN 'r' || currval('cs_internal.order_event_id') END,
@@ -117,7 +117,7 @@ SELECT lives_ok(format($$SELECT cs_internal.order_shipments(%s, '{NULL,NULL}', '
   '{NULL,NULL}', '{t,f}', '{2026-01-01 00:00Z,2026-01-03 00:00Z}', '{NULL,NULL}')$$, id), 'parcels without an id') FROM story;
 SELECT is(string_agg(shipment_id, ' ' ORDER BY shipment_id), '2 N1', 'are known by number or place')
   FROM cs_internal.shipments JOIN story ON order_id = id;
-SELECT is(o.last_shipped_at, '2026-01-03 00:00Z', 'and the last one is the order''s') FROM cs_internal.orders AS o JOIN story USING (id);
+SELECT is((o.remote).last_shipped_at, '2026-01-03 00:00Z', 'and the last one is the order''s') FROM cs_internal.orders AS o JOIN story USING (id);
 
 -- When to look again.
 SELECT is(cs_internal.poll_next('delivered', now(), '1 min'), NULL, 'an end is not followed');
