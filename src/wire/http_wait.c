@@ -15,7 +15,9 @@
  * say, or when it is full.
  *
  * All signals are blocked while libcurl may start its resolver thread, which
- * inherits the mask: PostgreSQL's handlers must not run there.
+ * inherits the mask: PostgreSQL's handlers must not run there.  A lookup that
+ * was given up keeps its thread, and one descriptor, until the name service
+ * answers or gives up itself.
  *
  * No locks.  Nothing here is touched before the process's first request.
  */

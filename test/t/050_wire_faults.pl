@@ -208,7 +208,7 @@ for (
 	[ 'a string for the list', '{"data":"none"}', qr/^malformed answer from server "shop_v2": / ],
 	[ 'a number for the document', '7', qr/^malformed answer from server "shop_v2": / ],
 	[ 'a list of numbers', '{"data":[1,2]}',
-		qr/^malformed answer from server "shop_v2": resource "products", row 1: expected an object, got an? number$/ ],
+		'malformed answer from server "shop_v2": resource "products", row 1: expected an object, got a number' ],
 	[ 'a row without its id', '{"data":[{"sku":"A"}]}',
 		'malformed answer from server "shop_v2": resource "products", row 1, field "id": required, but missing' ],
 	[ 'the second row wrong', '{"data":[{"id":"p1"},{"id":"p2","name":{}}]}',

@@ -9,6 +9,7 @@
 use strict;
 use warnings;
 use CupsourceTest;
+use File::Basename qw(basename);
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -229,6 +230,26 @@ interruptible('a drip', q{SELECT * FROM cs_products(server => 'shop_v1')});
 $sandbox->no_faults;
 interruptible('a name lookup that hangs', q{SELECT * FROM cs_products(server => 'unknown_host')});
 interruptible('a name lookup for a token', q{SELECT * FROM cs_balance('unknown_auth')});
+
+# PostgreSQL's signals are for its own thread, not for the resolver's.
+SKIP:
+{
+	skip 'there is no /proc here', 2 unless -d "/proc/$session->{pid}/task";
+
+	my %blocked;
+	send_to($session, q{SELECT * FROM cs_products(server => 'unknown_host')});
+	$observer->query("CALL until_waiting($session->{pid})");
+	for my $thread (map { basename($_) } glob "/proc/$session->{pid}/task/*")
+	{
+		my ($mask) = slurp_file("/proc/$session->{pid}/task/$thread/status") =~ /^SigBlk:\s*([0-9a-f]+)/m;
+		$blocked{$thread == $session->{pid} ? 'main' : 'resolver'} =
+		  join ' ', grep { hex(substr $mask, -8) >> ($_ - 1) & 1 } 1, 2, 3, 10, 12, 14, 15;
+	}
+	is($blocked{resolver}, '1 2 3 10 12 14 15', 'all signals are blocked for the resolver');
+	is($blocked{main}, '', 'and none for the session');
+	$observer->query("SELECT cancel($session->{pid})");
+	answer($session);
+}
 
 $sandbox->faults({ action => 'hang', path => 'PartnerAuthentication' });
 $sandbox->revoke_tokens;
