@@ -130,20 +130,23 @@ parse_clean(const CsAttempt *attempt)
 	return length > 0 ? cs_json_parse(attempt->cxt, body, length, &problem) : NULL;
 }
 
-/* A success whose body is not a JSON document. */
+/* A success whose body is not a JSON document: not meant to be one, or not sound. */
 static void
 read_garbage(CsAttempt *attempt, const char *problem)
 {
 	const CsHttpAnswer *answer = attempt->answer;
 	const char *type = answer->content_type ? answer->content_type : "no content type";
+	bool		meant = strcasestr(type, "json") != NULL;
 	size_t		length;
 	const char *body = clean_body(attempt, &length);
 
 	cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
+						 meant ?
+						 psprintf("unsound JSON: %s (HTTP status %d)", problem, answer->status) :
 						 psprintf("expected JSON, got %s (HTTP status %d)",
 								  cs_printable(type, strlen(type), BODY_SHOWN), answer->status),
 						 attempt->confidential ? NULL :
-						 psprintf("%s; the answer begins with: %s", problem,
+						 psprintf("The answer begins with: %s",
 								  cs_printable(body, Min(length, BODY_SHOWN + 1), BODY_SHOWN)));
 	attempt->failure.status = answer->status;
 }

@@ -185,8 +185,8 @@ END
 $partner->clear;
 $partner->answers('GET /v2/products?limit=100' => '{"data": [{"id": "p1", "pricing": {"min_order_qty": 99999999999999999999999}}]}');
 is(refusal($node, q{SELECT * FROM cs_products(server => 'shop')}), <<'END', 'an integer that no parser holds is refused, not altered');
-ERROR:  PA006: malformed answer from server "shop": GET /products: expected JSON, got application/json (HTTP status 200)
-DETAIL:  integer out of range at byte 53; the answer begins with: {"data": [{"id": "p1", "pricing": {"min_order_qty": 99999999999999999999999}}]}
+ERROR:  PA006: malformed answer from server "shop": GET /products: unsound JSON: integer out of range at byte 53 (HTTP status 200)
+DETAIL:  The answer begins with: {"data": [{"id": "p1", "pricing": {"min_order_qty": 99999999999999999999999}}]}
 END
 
 #
@@ -292,6 +292,9 @@ for ('{"success": true}', '{"data": {}}', '{"data": {"id": 999999999999999999999
 	is(fields($node, "SELECT state, error_sqlstate FROM cs_orders WHERE external_id = 'PO-$placed'"),
 		"state: uncertain\nerror_sqlstate: PA009\n", 'uncertain');
 }
+is($node->safe_psql('postgres', q{SELECT error_message, error_detail FROM cs_orders WHERE error_detail LIKE '%range%'}),
+	'it is unknown whether order "PO-9" was placed|The request failed: the outcome is unknown: malformed answer from server "shop": '
+	  . 'POST /orders: unsound JSON: integer out of range at byte 17 (HTTP status 201)', 'and why');
 
 $partner->clear;
 is(refusal($node, <<'SQL'), <<'END', 'a form that v2 cannot express');
