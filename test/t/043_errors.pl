@@ -252,12 +252,13 @@ is(refusal($node, qq{SELECT cs_quote_order('[{"sku": "S1", "quantity": 1}]', '$a
 
 $partner->answers('POST /api/v1/orders' => '{"success": true, "data": {"orderId": "o1", "status": "ApprovalPending"}}', status => 201);
 $node->safe_psql('postgres', qq{SELECT cs_create_order('[{"sku": "S1", "quantity": 1}]', '$address', 'there', server => 'shophub')});
+# The worker looks at the order as soon as its cancellation is refused.
+my $one = '{"success": true, "data": {"orderId": "o1", "productionStatus": "Approved", "items": [{"id": "i1"}]}}';
+$partner->answers('GET /api/v1/orders/o1' => $one, times => undef);
 $partner->answers('DELETE /api/v1/orders/o1' => '{"success": false, "error": {"code": "ORDER_NOT_CANCELLABLE"}}', status => 400);
 is(refusal($node, q{SELECT cs_cancel_order('there')}),
 	printed('PA400', $codes[11][2], 'Server "shophub", DELETE /api/v1/orders/{id}: HTTP status 400, error code ORDER_NOT_CANCELLABLE.', $codes[11][3]),
 	'a cancellation that is refused');
-my $one = '{"success": true, "data": {"orderId": "o1", "productionStatus": "Approved", "items": [{"id": "i1"}]}}';
-$partner->answers('GET /api/v1/orders/o1' => $one, times => undef);
 is($node->safe_psql('postgres', q{SELECT cs_order_status('there', '0')}), 'approved', 'the order goes on');
 $partner->answers('POST /api/v1/orders/o1/items/i1/designs' => '{"success": false, "error": {"code": "ORDER_NOT_MUTABLE"}}', status => 409);
 is(refusal($node, q{SELECT cs_add_designs('there', 1, '[{"url": "https://cdn.partner.com/a.png", "placement": "width1", "width_inches": 1, "height_inches": 1}]')}),
