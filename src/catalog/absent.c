@@ -11,7 +11,7 @@
  * there.  Absence counts when the list is read by cursor and the partner's
  * total, the same on each page, agrees with what was seen; or when a second
  * complete run misses the row too; a model also when its detail is answered
- * with 404.
+ * with 404.  A list without any row is not taken at its word the first time.
  */
 #include "postgres.h"
 
@@ -137,7 +137,7 @@ cs_absent_mark(CsRun *run, const CsResource *resource)
 {
 	bool		models = strcmp(resource->name, "models") == 0;
 	bool		confirmed = resource->paging == CS_PAGING_CURSOR && run->total_constant &&
-		run->total == run->distinct;
+		run->total == run->distinct && run->distinct > 0;
 	int64		discontinued = run->discontinued;
 	int64		offered = 0;
 	Datum		after;

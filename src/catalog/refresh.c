@@ -320,7 +320,7 @@ Datum
 cs_sql_refresh_catalog(PG_FUNCTION_ARGS)
 {
 	bool		atomic = !fcinfo->context || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
+		castNode(CallContext, fcinfo->context)->atomic || IsSubTransaction();
 	const char *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	bool		entire = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	Oid			serverid;

@@ -270,6 +270,12 @@ is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'shop_v2'}), 'comple
 sql(q{BEGIN; CALL cs_refresh_catalog('shop_v2'); COMMIT});
 is(sql(q{SELECT unit_price FROM cs_prices WHERE sku = 'CS-8OZ-ECO' AND server = 'shop_v2'}), '0.5', 'or committed');
 
+is(query_state($node, q{DO $$ BEGIN CALL cs_refresh_catalog('shop_v2'); CALL cs_refresh_catalog('shop_v1'); END $$}), '00000',
+	'a block may refresh several');
+is(query_state($node, q{DO $$ BEGIN CALL cs_refresh_catalog('shop_v2'); EXCEPTION WHEN division_by_zero THEN NULL; END $$}),
+	'00000', 'also where it catches exceptions, and so cannot commit');
+is(sql(q{SELECT string_agg(state, ' ') FROM cs_catalog_status}), 'complete complete complete', 'all of them complete');
+
 $sandbox->catalog(reprice => { 'CS-8OZ-ECO' => '0.6' });
 $sandbox->faults({ action => 'hang', path => '/v2/products', nth => [2] });
 $sandbox->forget;
@@ -299,6 +305,24 @@ $sandbox->forget;
 like($err, qr/goes on after 100 rows.*refreshed the catalogue of "shop_v2": 3 pages, 250 rows/s, 'the next one goes on there');
 like((queries())[0], qr/cursor=/, 'and not from the beginning');
 is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'shop_v2'}), 'complete', 'to the end');
+
+# What vanishes from the pages before the checkpoint is found by going back to them.
+$sandbox->catalog(remove => ['CS-DOME-LID'], reprice => { 'CS-8OZ-ECO' => '0.7' });
+$sandbox->faults({ action => 'hang', path => '/v2/products', nth => [2] });
+$sandbox->forget;
+$running = IPC::Run::start([ 'psql', '-XqAt', '-d', $session, '-c', "SET statement_timeout = '30s'; CALL cs_refresh_catalog('shop_v2')" ],
+	'<', \$in, '>', \$out, '2>', \$err);
+$sandbox->wait_for_requests(2, path => '/v2/products');
+wait_for($node, q{SELECT unit_price = 0.7 FROM cs_prices WHERE server = 'shop_v2' AND sku = 'CS-8OZ-ECO'});
+sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%CALL%' AND pid <> pg_backend_pid()});
+$running->finish;
+$sandbox->no_faults;
+sql("CALL cs_refresh_catalog('shop_v2')");
+is(sql(q{SELECT discontinued_at IS NOT NULL FROM cs_products WHERE server = 'shop_v2' AND sku = 'CS-DOME-LID'}), 't',
+	'a resumed refresh, too, finds what has vanished');
+is(sql(q{SELECT concat_ws(' ', state, products) FROM cs_catalog_status WHERE server = 'shop_v2'}), 'complete 249', 'and counts it');
+$sandbox->catalog(restore => ['CS-DOME-LID']);
+sql("CALL cs_refresh_catalog('shop_v2')");
 
 # kill -9 in the middle of a first load, again and again, against an uninterrupted one.
 sub empty_cache
