@@ -87,12 +87,14 @@ RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_t
   body bytea, attempts integer, first_sent_at timestamptz)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
   SELECT o.id, o.external_id, o.created_by, o.lines, o.ship_to, o.options, o.body, o.attempts, o.sent_at
     FROM cs_internal.orders AS o
    WHERE o.server = orders_claim.server AND o.state = 'queued'
-     AND o.next_attempt_at <= clock_timestamp() AND o.origin = cs_internal.origin()
+     AND o.next_attempt_at <= moment AND o.origin = cs_internal.origin()
      -- A caller that has left before anything was sent: first see whether it committed.
      AND (o.path = 'queue' OR o.caller_xids IS NULL OR o.attempts > 0 OR o.id = ANY (awaited))
    ORDER BY o.path, o.next_attempt_at, o.id
@@ -128,12 +130,14 @@ REVOKE ALL ON FUNCTION cs_internal.orders_interrupted() FROM PUBLIC;
 CREATE FUNCTION cs_internal.orders_cancelling()
 RETURNS TABLE (id bigint, server text, created_by text, remote_id text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
   SELECT o.id, o.server, o.created_by, o.remote_id
     FROM pg_foreign_server AS s
     JOIN cs_internal.orders AS o ON o.server = s.srvname::text AND o.state = 'cancelling'
-   WHERE o.next_attempt_at <= clock_timestamp() AND o.origin = cs_internal.origin()
+   WHERE o.next_attempt_at <= moment AND o.origin = cs_internal.origin()
    ORDER BY o.next_attempt_at;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_cancelling() IS 'Cancellations that are due.';
@@ -142,6 +146,8 @@ REVOKE ALL ON FUNCTION cs_internal.orders_cancelling() FROM PUBLIC;
 CREATE FUNCTION cs_internal.servers_to_ask()
 RETURNS TABLE (serverid oid, server text, open_since timestamptz, due bigint)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
   SELECT s.oid, s.srvname::text, d.since, d.due
@@ -150,7 +156,7 @@ BEGIN
    CROSS JOIN LATERAL (
      SELECT min(coalesce((o.remote).remote_created_at, o.placed_at, o.created_at)) AS since, count(*) AS due
        FROM cs_internal.orders AS o
-      WHERE o.server = s.srvname::text AND o.poll_at <= clock_timestamp()
+      WHERE o.server = s.srvname::text AND o.poll_at <= moment
         AND o.origin = cs_internal.origin()) AS d
    WHERE d.due > 0;
 END $$;
@@ -161,11 +167,13 @@ REVOKE ALL ON FUNCTION cs_internal.servers_to_ask() FROM PUBLIC;
 CREATE FUNCTION cs_internal.orders_to_ask(server text, most integer)
 RETURNS TABLE (id bigint, remote_id text, created_by text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
   SELECT o.id, o.remote_id, o.created_by
     FROM cs_internal.orders AS o
-   WHERE o.server = orders_to_ask.server AND o.poll_at <= clock_timestamp()
+   WHERE o.server = orders_to_ask.server AND o.poll_at <= moment
      AND o.remote_id IS NOT NULL AND o.origin = cs_internal.origin()
    ORDER BY o.fetched_at NULLS FIRST, o.id
    LIMIT most;
@@ -176,10 +184,12 @@ REVOKE ALL ON FUNCTION cs_internal.orders_to_ask(text, integer) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_poll_later(server text, after interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
 BEGIN
   UPDATE cs_internal.orders AS o
      SET poll_at = clock_timestamp() + after
-   WHERE o.server = orders_poll_later.server AND o.poll_at <= clock_timestamp();
+   WHERE o.server = orders_poll_later.server AND o.poll_at <= moment;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_poll_later(text, interval) IS
 'The partner''s list could not be had: try again later.';

@@ -49,10 +49,10 @@ COMMENT ON TYPE cs_internal.order_error IS
 
 CREATE TABLE cs_internal.orders (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('cs_internal.order_id'),
-  server text NOT NULL,
-  external_id text NOT NULL,
-  path text NOT NULL DEFAULT 'queue',
-  state text NOT NULL DEFAULT 'queued',
+  server text COLLATE "C" NOT NULL,
+  external_id text COLLATE "C" NOT NULL,
+  path text COLLATE "C" NOT NULL DEFAULT 'queue',
+  state text COLLATE "C" NOT NULL DEFAULT 'queued',
 
   -- what is wanted
   lines jsonb NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE cs_internal.orders (
   next_attempt_at timestamptz DEFAULT pg_catalog.now(),
 
   -- what the partner says
-  remote_id text,
+  remote_id text COLLATE "C",
   remote cs_internal.remote_order,
   raw jsonb,
   placed_at timestamptz,
@@ -96,7 +96,8 @@ COMMENT ON TABLE cs_internal.orders IS
 'path: queue or call. body: the exact bytes of the request, stored before they are first sent and sent again unchanged. '
 'origin: the cluster that may send it (cs_internal.origin()). caller_xids: call path only; the (sub)transactions that '
 'asked for the order, NULL once one of them has committed. is_final: the partner refused this external id for good. '
-'cancel_requested_at: wanted while it was on the wire.';
+'cancel_requested_at: wanted while it was on the wire. Names compare in collation C, as those of the catalogs do: an '
+'index on server could not be used for a server''s name otherwise.';
 COMMENT ON COLUMN cs_internal.orders.next_attempt_at IS
 'queued: when it may be sent; cancelling: when the cancellation may be sent; sending: not NULL; otherwise NULL.';
 COMMENT ON COLUMN cs_internal.orders.lost_at IS

@@ -32,7 +32,7 @@
 #define LOCK_TIMEOUT "100"
 
 #define FAREWELL_MS 3000		/* for the answers to what is on the wire */
-#define LOOK_INTERVAL_MS 50		/* between two looks while answers keep coming */
+#define LOOK_INTERVAL_MS 100		/* between two looks while answers keep coming */
 #define DUE_AGAIN_MS 1000		/* what was due and could not be done */
 
 PGDLLEXPORT void cs_worker_main(Datum arg);
