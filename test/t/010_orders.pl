@@ -233,6 +233,11 @@ $node->safe_psql('postgres', 'SELECT ' . order('shop_v2', 'queue-1', 'cs_enqueue
 wait_for_state($node, 'queue-1', 'placed');
 is(journal($node, 'queue-1'), 'queued sending placed', 'each state leaves an event');
 
+# Listeners are told of every state.
+my $told = join ' ', map { /"state" : "(\w+)"/ } grep { /"external_id" : "told"/ }
+  split /\n/, $node->safe_psql('postgres', 'LISTEN cupsource; SELECT ' . order('shop_v2', 'told') . '; SELECT 1');
+is($told, 'sending placed', 'listeners are told of each state');
+
 # Cancelled in the transaction that queued it: nothing is sent.
 $before = posts('hub');
 $node->safe_psql('postgres', 'BEGIN; SELECT ' . order('hub', 'no', 'cs_enqueue_order') . q{; SELECT cs_cancel_order('no'); COMMIT});
@@ -276,6 +281,25 @@ $node->safe_psql('postgres', 'SELECT ' . order('hub', 'designed'));
 is($node->safe_psql('postgres', q{SELECT state, total > 10.38 FROM cs_add_designs('designed', 1,
 	'[{"url": "https://cdn.partner.com/a.png", "placement": "width1", "width_inches": 11, "height_inches": 11, "print_method": "DTF"}]')}),
 	'placed|t', 'designs change the cost');
+
+# A partner without an answer delays nobody else's order.
+$sandbox->faults({ action => 'hang', method => 'POST', path => '/v1/orders', times => 1 });
+$node->safe_psql('postgres', 'SELECT ' . order('shop_v1', 'hangs', 'cs_enqueue_order'));
+wait_for_state($node, 'hangs', 'sending');
+is($node->safe_psql('postgres', 'SELECT state FROM ' . order('shop_v1', 'passes')), 'placed', 'another order of the account passes one that hangs');
+is($node->safe_psql('postgres', q{SELECT state, reason FROM cs_queue WHERE external_id = 'hangs'}), 'sending|on the wire', 'and cs_queue tells why that one waits');
+$sandbox->no_faults;
+
+# A database that another cluster's queue came with sends nothing until told.
+$node->safe_psql('postgres', q{UPDATE cs_internal.queue_claim SET origin = 'another cluster'});
+$before = posts('hub');
+$node->safe_psql('postgres', 'SELECT ' . order('hub', 'held', 'cs_enqueue_order'));
+is(query_state($node, 'SELECT ' . order('hub', 'held-call')), '55000', 'a queue on hold takes no call');
+is($node->safe_psql('postgres', q{SELECT state, reason FROM cs_queue WHERE external_id = 'held'}),
+	'queued|held: this database is a copy, see cs_adopt_queue', 'and says why an order waits');
+is(posts('hub'), $before, 'nothing is sent');
+$node->safe_psql('postgres', 'SELECT cs_adopt_queue()');
+wait_for_state($node, 'held', 'placed');
 
 is(query_state($node, q{SELECT cs_order_status('nobody')}), 'PA404', 'an unknown order is PA404');
 is(query_state($node, q{SELECT cs_order('call-1')}), '21000', 'an id of several accounts is not guessed');
