@@ -191,7 +191,8 @@ wire_body(PG_FUNCTION_ARGS)
 	const CsApi *api = api_named(PG_GETARG_TEXT_PP(0));
 	bool		quote = PG_GETARG_BOOL(1);
 	char	   *external_id = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	CsForm	   *form = cs_form_read(CurrentMemoryContext, api, quote ? CS_FORM_QUOTE : CS_FORM_ORDER,
+	CsForm	   *form = cs_form_read(CurrentMemoryContext, api,
+									  quote ? CS_FORM_QUOTE : CS_FORM_ORDER,
 									external_id, argument(fcinfo, 3), argument(fcinfo, 4),
 									argument(fcinfo, 5));
 	size_t		length;
@@ -206,7 +207,8 @@ Datum
 wire_designs_body(PG_FUNCTION_ARGS)
 {
 	int			ndesigns;
-	CsDesign   *designs = cs_form_read_designs(CurrentMemoryContext, argument(fcinfo, 0), &ndesigns);
+	CsDesign   *designs = cs_form_read_designs(CurrentMemoryContext, argument(fcinfo, 0),
+											   &ndesigns);
 	CsWriter	writer;
 
 	cs_writer_init(&writer);
