@@ -73,11 +73,12 @@ extern bool cs_orders_record(void); /* what was answered since */
 extern bool cs_orders_advance(long *wait_ms);
 
 /*
- * Puts on the wire what is due: queued orders, cancellations, looks at open
- * orders; settles callers that rolled back.  *due is when there is something
- * to do next, 0 if never; unchanged on error.
+ * Puts queued orders on the wire.  With 'all' also what else is due:
+ * cancellations, looks at open orders; and settles callers that rolled back.
+ * *due is then when there is something to do next, 0 if never; unchanged on
+ * error.
  */
-extern bool cs_orders_look(TimestampTz *due);
+extern bool cs_orders_look(bool all, TimestampTz *due);
 
 /*
  * The process is about to end: puts back what is not on the wire yet, and

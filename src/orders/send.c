@@ -384,36 +384,43 @@ try_part(CsStep part)
 				 errmsg("could not look after placed orders: %s", failure.message)));
 }
 
+typedef struct LookResult
+{
+	bool		all;			/* not only what is queued */
+	TimestampTz due;
+} LookResult;
+
 static void
 look_step(void *arg)
 {
 	static CsStatement next_due = {"SELECT cs_internal.next_due($1)", 1, {INTERVALOID}};
-	TimestampTz *due = arg;
+	LookResult *result = arg;
 	Datum		value;
 	bool		isnull;
 
-	*due = 0;
 	if (!cs_queue_is_ours())
 		return;
 	cs_claim_orders();
+	if (!result->all)
+		return;
 	try_part(cancel_part);
 	try_part(follow_part);
 	value = cs_work_interval(cs_guc_rollback_grace);
 	cs_state_run(&next_due, &value, NULL);
 	value = cs_work_column(SPI_tuptable, 0, 1, &isnull);
 	if (!isnull)
-		*due = DatumGetTimestampTz(value);
+		result->due = DatumGetTimestampTz(value);
 }
 
 bool
-cs_orders_look(TimestampTz *due)
+cs_orders_look(bool all, TimestampTz *due)
 {
-	TimestampTz next;
+	LookResult	result = {all, 0};
 	bool		ok;
-	bool		present = cs_work_step("cupsource: looking for work", look_step, &next, &ok);
+	bool		present = cs_work_step("cupsource: looking for work", look_step, &result, &ok);
 
-	if (ok)
-		*due = next;
+	if (ok && all)
+		*due = result.due;
 	return present;
 }
 

@@ -107,6 +107,7 @@ work(Worker *worker)
 {
 	bool		woken = cs_worker_take_wakeup();
 	TimestampTz now = GetCurrentTimestamp();
+	bool		rested;
 
 	if (!worker->begun && cs_orders_pause_ms() == 0)
 	{
@@ -119,13 +120,16 @@ work(Worker *worker)
 	worker->look |= woken;
 	if (cs_orders_pause_ms() > 0)
 		return true;
-	if ((worker->look && (woken || cs_orders_in_flight() == 0 ||
-						  TimestampDifferenceExceeds(worker->looked_at, now, LOOK_INTERVAL_MS))) ||
-		(worker->due != 0 && worker->due <= now))
+
+	/* New orders go out at once; the rest is looked at now and then. */
+	rested = TimestampDifferenceExceeds(worker->looked_at, now, LOOK_INTERVAL_MS);
+	if (woken && !rested)
+		return cs_orders_look(false, &worker->due);
+	if ((worker->look && rested) || (worker->due != 0 && worker->due <= now))
 	{
 		worker->looked_at = now;
 		worker->look = false;
-		if (!cs_orders_look(&worker->due))
+		if (!cs_orders_look(true, &worker->due))
 			return false;
 		now = GetCurrentTimestamp();
 		if (worker->due != 0 && worker->due <= now)
