@@ -214,6 +214,7 @@ REVOKE ALL ON FUNCTION cs_internal.merge_models(text, cs_internal.model_row[]) F
 CREATE FUNCTION cs_internal.discontinue_variations(account text, ids text[], OUT discontinued bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   discontinued := 0;
@@ -238,6 +239,7 @@ REVOKE ALL ON FUNCTION cs_internal.discontinue_variations(text, text[]) FROM PUB
 CREATE FUNCTION cs_internal.discontinue_model(account text, model text, OUT discontinued bigint, OUT skus bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   UPDATE cs_internal.models AS m
@@ -257,6 +259,7 @@ CREATE FUNCTION cs_internal.mark_models_absent(account text, this_run bigint, id
   OUT discontinued bigint, OUT skus bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
   model record;
@@ -372,6 +375,7 @@ CREATE FUNCTION cs_internal.merge_model_detail(account text, model text, detail 
   OUT added bigint, OUT changed bigint, OUT revived bigint, OUT discontinued bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
   known record;

@@ -41,17 +41,16 @@
 PG_FUNCTION_INFO_V1(cs_sql_refresh_catalog);
 
 static CsStatement products_statement = {
-	.sql = "SELECT m.added, m.changed, m.revived "
-	"FROM cs_internal.merge_products($1, $2) AS m, cs_internal.note_page($1, $3, $4)",
-	.nargs = 4,
-	.argtypes = {TEXTOID, InvalidOid, INT8OID, INT8OID},
+	.sql = "SELECT m.added, m.changed, m.revived FROM cs_internal.merge_products($1, $2) AS m",
+	.nargs = 2,
+	.argtypes = {TEXTOID, InvalidOid},
 };
 
 static CsStatement new_products_statement = {
-	.sql = "SELECT i AS added, 0::pg_catalog.int8 AS changed, 0::pg_catalog.int8 AS revived "
-	"FROM cs_internal.insert_products($1, $2) AS i, cs_internal.note_page($1, $3, $4)",
-	.nargs = 4,
-	.argtypes = {TEXTOID, InvalidOid, INT8OID, INT8OID},
+	.sql = "SELECT cs_internal.insert_products($1, $2) AS added, "
+	"0::pg_catalog.int8 AS changed, 0::pg_catalog.int8 AS revived",
+	.nargs = 2,
+	.argtypes = {TEXTOID, InvalidOid},
 };
 
 static CsStatement models_statement = {
@@ -144,19 +143,17 @@ store_page(const Walk *walk, const CsPage *page, bool fresh)
 	CsStatement *statement = walk->models ? &models_statement :
 		run->empty && fresh ? &new_products_statement : &products_statement;
 	int64		digest = cs_rowset_fingerprint(walk->rowset);
-	Datum		values[4] = {run->server};
+	Datum		values[2] = {run->server};
 	int64		added;
 	int64		changed;
 	int64		here;
 
 	/* As the last run left it. */
-	if (run->sound && !walk->models && !walk->again && run->list_page <= run->ndigests &&
-		run->digests[run->list_page - 1] == digest)
+	if (!walk->models &&
+		cs_run_note_page(run, walk->again ? page->number : run->list_page, digest) && run->sound)
 		return;
 
 	values[1] = cs_rowset_array(walk->rowset);
-	values[2] = Int64GetDatum(walk->again ? page->number : run->list_page);
-	values[3] = Int64GetDatum(digest);
 	cs_rowset_bind_array(walk->rowset, statement, 1);
 	cs_run_enter(run);
 	cs_state_run(statement, values, NULL);

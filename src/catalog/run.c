@@ -7,6 +7,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -16,6 +17,7 @@
 #define NOTICE_INTERVAL_MS 5000
 #define CHECKPOINT_INTERVAL_MS 1000
 #define BATCH_MS 100			/* longest time between commits, but for a page's own */
+#define BATCH_NOTES 1000		/* digests that are stored together */
 
 static CsStatement begin_statement = {
 	.sql = "SELECT b.resumed, b.sound, b.empty, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
@@ -34,6 +36,12 @@ static CsStatement complete_statement = {
 	.sql = "SELECT FROM cs_internal.refresh_complete($1, $2, $3)",
 	.nargs = 3,
 	.argtypes = {TEXTOID, INT8OID, BOOLOID},
+};
+
+static CsStatement note_statement = {
+	.sql = "SELECT FROM cs_internal.note_pages($1, $2, $3)",
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID},
 };
 
 static CsStatement digests_statement = {
@@ -133,6 +141,8 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 	run->server = CStringGetTextDatum(account->server);
 	run->commit = commit;
 	run->total = -1;
+	run->noted_pages = palloc(BATCH_NOTES * sizeof(Datum));
+	run->noted_digests = palloc(BATCH_NOTES * sizeof(Datum));
 	run->total_constant = true;
 	INSTR_TIME_SET_CURRENT(run->began);
 	run->noticed = run->stored = run->committed = run->began;
@@ -164,8 +174,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 	}
 	run->sound = cs_run_result("sound") != 0;
 	run->empty = cs_run_result("empty") != 0;
-	if (run->sound)
-		load_digests(run);
+	load_digests(run);
 	cs_run_leave(run);
 	if (run->resumed)
 		ereport(NOTICE,
@@ -177,6 +186,40 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 
 /* ---- Checkpoints and transactions ---- */
 
+/* In a scope. */
+static void
+store_notes(CsRun *run)
+{
+	Datum		values[3] = {run->server};
+
+	if (run->nnoted == 0)
+		return;
+	values[1] = PointerGetDatum(construct_array(run->noted_pages, run->nnoted, INT8OID,
+												sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[2] = PointerGetDatum(construct_array(run->noted_digests, run->nnoted, INT8OID,
+												sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	cs_state_run(&note_statement, values, NULL);
+	run->nnoted = 0;
+}
+
+bool
+cs_run_note_page(CsRun *run, int64 page, int64 digest)
+{
+	if (page <= run->ndigests && run->digests[page - 1] == digest)
+		return true;
+	if (run->nnoted == BATCH_NOTES)
+	{
+		cs_run_enter(run);
+		store_notes(run);
+		cs_run_leave(run);
+	}
+	run->noted_pages[run->nnoted] = Int64GetDatum(page);
+	run->noted_digests[run->nnoted++] = Int64GetDatum(digest);
+	run->wrote = true;
+	return false;
+}
+
+/* In a scope. */
 static void
 store_checkpoint(CsRun *run)
 {
@@ -196,6 +239,7 @@ store_checkpoint(CsRun *run)
 	};
 	char		nulls[] = "            ";
 
+	store_notes(run);
 	nulls[1] = run->position ? ' ' : 'n';
 	nulls[4] = run->total >= 0 ? ' ' : 'n';
 	cs_state_run(&checkpoint_statement, values, nulls);

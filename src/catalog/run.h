@@ -42,8 +42,11 @@ typedef struct CsRun
 	/* The pages of the list, by number from 1. */
 	int64		list_page;		/* the last one that was read */
 	int64		list_rows;		/* on all of them */
-	int64	   *digests;		/* as the last run left them */
+	int64	   *digests;		/* as they are stored */
 	int64		ndigests;
+	Datum	   *noted_pages;	/* of this batch, with new digests */
+	Datum	   *noted_digests;
+	int			nnoted;
 	bool		sound;			/* they stand for the cached products */
 	bool		empty;			/* the account had no products when the run began */
 
@@ -95,6 +98,12 @@ extern char *cs_run_result_text(CsRun *run, const char *column);
  * made once a second.
  */
 extern void cs_run_commit(CsRun *run);
+
+/*
+ * A page of products has this digest, which is stored with the batch.  True
+ * if it is the one that is stored already.
+ */
+extern bool cs_run_note_page(CsRun *run, int64 page, int64 digest);
 
 /* The same unless the next page is there already and the batch still young. */
 extern void cs_run_commit_before_waiting(CsRun *run, CsPager *pager);

@@ -13,6 +13,9 @@
  * through those that are due and a share of those unseen for longest.  Its
  * counters are kept by the process that runs it; here they are stored, in the
  * transactions of the pages that they count.
+ *
+ * Plans outlive the time when a table was empty and a sequential scan looked
+ * cheap; so that is not offered where a table grows while it is used.
  */
 
 CREATE FUNCTION cs_internal.refresh_begin(account text, want_entire boolean, OUT resumed boolean,
@@ -57,6 +60,7 @@ CREATE FUNCTION cs_internal.refresh_checkpoint(account text, next_position text,
   product_count bigint, sku_count bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   UPDATE cs_internal.catalog_runs AS r
@@ -94,6 +98,7 @@ REVOKE ALL ON FUNCTION cs_internal.refresh_details(text) FROM PUBLIC;
 CREATE FUNCTION cs_internal.details_due(account text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   RETURN QUERY
@@ -107,6 +112,7 @@ REVOKE ALL ON FUNCTION cs_internal.details_due(text, bigint) FROM PUBLIC;
 CREATE FUNCTION cs_internal.details_unseen(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 BEGIN
   RETURN QUERY
@@ -124,6 +130,7 @@ REVOKE ALL ON FUNCTION cs_internal.details_unseen(text, text, bigint) FROM PUBLI
 CREATE FUNCTION cs_internal.items_on_offer(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   -- An account has products or models, never both.
@@ -144,6 +151,7 @@ REVOKE ALL ON FUNCTION cs_internal.items_on_offer(text, text, bigint) FROM PUBLI
 CREATE FUNCTION cs_internal.page_digests(account text, OUT page bigint, OUT digest bigint) RETURNS SETOF record
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   RETURN QUERY SELECT l.page, l.digest FROM cs_internal.list_pages AS l WHERE l.server = account;
@@ -151,21 +159,19 @@ END $$;
 COMMENT ON FUNCTION cs_internal.page_digests(text) IS 'What the last run read on each page of the list.';
 REVOKE ALL ON FUNCTION cs_internal.page_digests(text) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.note_page(account text, number bigint, read_digest bigint) RETURNS void
+CREATE FUNCTION cs_internal.note_pages(account text, numbers bigint[], digests bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
-  IF EXISTS (SELECT FROM cs_internal.list_pages AS l
-              WHERE l.server = account AND l.page = number AND l.digest = read_digest) THEN
-    RETURN;
-  END IF;
-  INSERT INTO cs_internal.list_pages AS l (server, page, digest) VALUES (account, number, read_digest)
+  INSERT INTO cs_internal.list_pages AS l (server, page, digest)
+  SELECT account, n.number, n.digest FROM unnest(numbers, digests) AS n (number, digest)
   ON CONFLICT (server, page) DO UPDATE SET digest = excluded.digest;
 END $$;
-COMMENT ON FUNCTION cs_internal.note_page(text, bigint, bigint) IS
-'The page of the list that is stored in the same transaction has this digest.';
-REVOKE ALL ON FUNCTION cs_internal.note_page(text, bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.note_pages(text, bigint[], bigint[]) IS
+'The pages of the list that are stored in the same transaction have these digests, which differ from those that are known.';
+REVOKE ALL ON FUNCTION cs_internal.note_pages(text, bigint[], bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.refresh_complete(account text, pages bigint, sound boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

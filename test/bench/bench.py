@@ -117,9 +117,10 @@ def live_calls(bench):
         bench.row(what, mine, yardstick, "us", ("least + 40 us", yardstick + 40))
 
 
-# The store alone: the page's rows lie in a table already; a page is a statement.
+# The store alone: the page's rows lie in a table already, in the order in which the
+# partner sends them; a page is a statement.
 STORE = """
-    CREATE TABLE bench_source AS SELECT row_number() OVER (ORDER BY product_id) / 100 AS page, p.*
+    CREATE TABLE bench_source AS SELECT (row_number() OVER (ORDER BY p.ctid) - 1) / 100 AS page, p.*
       FROM cs_internal.products AS p WHERE server = 'big';
     CREATE INDEX ON bench_source (page);
     CREATE TABLE bench_store (LIKE cs_internal.products INCLUDING ALL);
