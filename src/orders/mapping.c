@@ -146,6 +146,24 @@ cs_mapping_error(const char *argument, const char *why)
 			 errhint("Arguments are 'key=column', 'key=function()' or 'key=''constant'''; server is a name.")));
 }
 
+static void
+set_type(CsSource *source, Oid type)
+{
+	bool		is_varlena;
+
+	getTypeOutputInfo(type, &source->output, &is_varlena);
+	source->is_composite = type_is_rowtype(type);
+	source->is_array = OidIsValid(get_element_type(type));
+	source->type = type;
+}
+
+void
+cs_mapping_retype(const CsSource *source, Oid type)
+{
+	if (type != source->type)
+		set_type(unconstify(CsSource *, source), type);
+}
+
 /* A plan of "SELECT function(row)"; the names are resolved now, as in any trigger's body. */
 static void
 source_from_function(CsSource *source, const char *value, Relation rel)
@@ -170,7 +188,7 @@ source_from_function(CsSource *source, const char *value, Relation rel)
 	SPI_keepplan(plan);
 	SPI_finish();
 	source->plan = plan;
-	source->type = get_func_rettype(function);
+	set_type(source, get_func_rettype(function));
 }
 
 static void
@@ -183,7 +201,7 @@ source_from_column(CsSource *source, const char *value, Relation rel)
 		cs_mapping_error(source->argument,
 					   psprintf("table \"%s\" has no column \"%s\"",
 								RelationGetRelationName(rel), value));
-	source->type = TupleDescAttr(tupdesc, source->attnum - 1)->atttypid;
+	set_type(source, TupleDescAttr(tupdesc, source->attnum - 1)->atttypid);
 }
 
 /* A constant in single quotes; a doubled quote is one. */
@@ -210,7 +228,6 @@ static void
 read_source(CsSource *source, CsPart part, const char *value, Relation rel)
 {
 	size_t		length = strlen(value);
-	bool		is_varlena;
 
 	if (length == 0)
 		cs_mapping_error(source->argument, "there is nothing after \"=\"");
@@ -224,9 +241,6 @@ read_source(CsSource *source, CsPart part, const char *value, Relation rel)
 			source_from_function(source, value, rel);
 		else
 			source_from_column(source, value, rel);
-		getTypeOutputInfo(source->type, &source->output, &is_varlena);
-		source->is_composite = type_is_rowtype(source->type);
-		source->is_array = OidIsValid(get_element_type(source->type));
 	}
 }
 

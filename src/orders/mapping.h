@@ -71,6 +71,13 @@ typedef struct CsSource
  */
 extern const CsSource *cs_mapping_of(const TriggerData *trigger);
 
+/*
+ * The source's function has just returned this type.  It may have been dropped
+ * and created anew since the mapping was read, which nothing tells us, and the
+ * plan follows it by name.
+ */
+extern void cs_mapping_retype(const CsSource *source, Oid type);
+
 extern void cs_mapping_error(const char *argument, const char *why) pg_attribute_noreturn();
 
 #endif							/* CS_ORDERS_MAPPING_H */

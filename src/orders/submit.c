@@ -47,6 +47,7 @@ call_function(const CsSource *source, const Row *row, bool *isnull)
 	if (result < 0 || SPI_processed != 1)
 		elog(ERROR, "trigger argument \"%s\" of cs_submit_order failed: %s", source->argument,
 			 SPI_result_code_string(result));
+	cs_mapping_retype(source, SPI_gettypeid(SPI_tuptable->tupdesc, 1));
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
 	if (!*isnull)
 	{
