@@ -48,11 +48,17 @@ begin_step(CsStateScope *scope)
 	return true;
 }
 
+/*
+ * On disk before a byte is sent or a caller is told, also where the
+ * configuration lets users' commits be lost in a crash (synchronous_commit =
+ * off): an order forgotten to be on the wire would be sent twice.
+ */
 static void
 commit_step(CsStateScope *scope)
 {
 	cs_state_leave(scope);
 	PopActiveSnapshot();
+	ForceSyncCommit();
 	CommitTransactionCommand();
 }
 

@@ -1,0 +1,80 @@
+# What is changed under a running session or worker, and settings that were not
+# made for us: nothing crashes, and no order is lost or doubled.
+use strict;
+use warnings;
+use CupsourceTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0);
+
+# Without the worker's own care an asynchronous commit stays in memory this long.
+my $node = cupsource_node('robust',
+	conf => "restart_after_crash = on\nsynchronous_commit = off\nwal_writer_delay = '10s'\n");
+create_accounts($node, $sandbox, options => { poll_interval => '1h', rate_limit => 0 });
+
+my $lines = q{'[{"sku": "CS-8OZ-ECO", "quantity": 1000}]'};
+my $address = q{'{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201"}'};
+
+sub enqueue
+{
+	my $external_id = shift;
+
+	return qq{SELECT cs_enqueue_order($lines, $address, '$external_id', '{"currency": "USD"}', 'shop_v1')};
+}
+
+#
+# A mapping's function that is replaced by one of another type
+#
+is($node->safe_psql('postgres', qq{
+	CREATE TABLE erp (po text, lines jsonb, address jsonb);
+	CREATE FUNCTION lines_of(erp) RETURNS jsonb LANGUAGE sql AS 'SELECT \$1.lines';
+	CREATE TRIGGER submit AFTER INSERT ON erp FOR EACH ROW EXECUTE FUNCTION
+	  cs_submit_order('server=shop_v1', 'external_id=po', 'lines=lines_of()', 'ship_to=address', 'currency=''USD''');
+	INSERT INTO erp VALUES ('typed-1', $lines, $address);
+	DROP FUNCTION lines_of(erp);
+	CREATE FUNCTION lines_of(erp) RETURNS integer LANGUAGE sql AS 'SELECT 42';
+	DO \$do\$ BEGIN
+	  INSERT INTO erp VALUES ('typed-2', $lines, $address);
+	EXCEPTION WHEN invalid_parameter_value THEN
+	  NULL;
+	END \$do\$;
+	DROP FUNCTION lines_of(erp);
+	CREATE FUNCTION lines_of(erp) RETURNS text LANGUAGE sql AS 'SELECT \$1.lines::text';
+	INSERT INTO erp VALUES ('typed-3', $lines, $address);
+	SELECT string_agg(external_id, ' ' ORDER BY id) FROM cs_orders WHERE external_id LIKE 'typed-%'}),
+	'typed-1 typed-3', 'a function of the mapping may change its type within a session');
+wait_for_state($node, 'typed-3', 'placed');
+
+#
+# A database that is read-only, or serializable, by default
+#
+for my $setting ('default_transaction_read_only = on', "default_transaction_isolation = 'serializable'")
+{
+	my ($name) = split / /, $setting;
+
+	$node->safe_psql('postgres', "ALTER DATABASE postgres SET $setting");
+	wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'cupsource worker'});
+	$node->safe_psql('postgres', 'BEGIN READ WRITE; ' . enqueue($name) . '; COMMIT');
+	wait_for_state($node, $name, 'placed');
+	pass("orders are sent where $setting");
+	$node->safe_psql('postgres', "BEGIN READ WRITE; ALTER DATABASE postgres RESET $name; COMMIT");
+}
+
+#
+# A crash after the request, where commits need not be on disk
+#
+$sandbox->forget;
+$sandbox->faults({ action => 'hang_after', method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', 'SET synchronous_commit = on; ' . enqueue('crash'));
+$sandbox->wait_for_requests(1, method => 'POST', path => '.*/orders');
+$node->stop('immediate');
+$sandbox->no_faults;
+$node->start;
+wait_for_state($node, 'crash', 'uncertain');
+is($sandbox->count(method => 'POST', path => '.*/orders'), 1,
+	'an order that was on the wire is known to have been, also with synchronous_commit = off');
+
+$sandbox->stop;
+$node->stop;
+done_testing();
