@@ -24,7 +24,7 @@ CLIENT   = options server account attempt auth call shape rows page
 CATALOG  = rowset run absent details refresh live
 ORDERS   = answer work transfer send record cancel follow take lookup enqueue mapping submit create ask
 WEBHOOKS =
-OPS      = version ops
+OPS      = version ops servers
 # [5] what runs them
 FDW      =
 WORKER   = launcher utility worker
@@ -41,7 +41,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catal
 	src/catalog/runs.sql src/catalog/views.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/functions.sql \
-	src/ops/ops.sql
+	src/ops/ops.sql src/ops/servers.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options

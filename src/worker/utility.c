@@ -13,6 +13,9 @@
  *
  * DROP EXTENSION is followed by one as well, so that the worker sees that it
  * has nothing to do here any more.
+ *
+ * What is stored follows a server that is renamed, and keeps one from being
+ * dropped that orders wait for.
  */
 #include "postgres.h"
 
@@ -27,6 +30,7 @@
 #include "utils/syscache.h"
 
 #include "src/base/compat.h"
+#include "src/ops/servers.h"
 #include "src/shared/wake.h"
 #include "src/worker/utility.h"
 
@@ -158,6 +162,7 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		castNode(TransactionStmt, command)->kind == TRANS_STMT_COMMIT_PREPARED;
 	bool		leaves = drops_extension(command);
 	Oid			database = database_to_vacate(command);
+	CsServerChange servers;
 
 	if (OidIsValid(database))
 	{
@@ -178,9 +183,12 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		return;
 	}
 
+	cs_server_change_read(command, &servers);
+
 	/* The statement may have gone with its transaction after this. */
 	next_hook(statement, query, read_only_tree, context, params, environment, destination,
 			  completion);
+	cs_server_change_follow(&servers);
 	if (commits)
 		cs_wake_known(MyDatabaseId);
 	if (leaves)

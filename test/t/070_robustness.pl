@@ -75,6 +75,22 @@ wait_for_state($node, 'crash', 'uncertain');
 is($sandbox->count(method => 'POST', path => '.*/orders'), 1,
 	'an order that was on the wire is known to have been, also with synchronous_commit = off');
 
+#
+# A server that is renamed or dropped
+#
+$sandbox->faults({ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', enqueue('waits'));
+wait_for($node, q{SELECT count(*) = 1 FROM cs_queue WHERE external_id = 'waits' AND reason LIKE 'tried again: %'});
+my $before = scalar(my @known = $sandbox->orders(api => 'cupsource-v1'));
+$node->safe_psql('postgres', q{ALTER SERVER shop_v1 RENAME TO "Cup's"});
+is($node->safe_psql('postgres', q{SELECT DISTINCT server FROM cs_orders}), q{Cup's}, 'orders follow their renamed server');
+is($node->safe_psql('postgres', enqueue('typed-3') =~ s/'shop_v1'/'Cup''s'/r =~ s/SELECT/SELECT state FROM/r),
+	'placed', 'and are the same orders');
+is(query_state($node, q{DROP SERVER "Cup's" CASCADE}), '55006', 'a server that an order waits for cannot be dropped');
+$node->safe_psql('postgres', q{SELECT cs_cancel_order('waits'); SELECT cs_resolve_order('crash', 'failed')});
+is(query_state($node, q{DROP SERVER "Cup's" CASCADE}), '00000', 'one that none waits for can');
+is(scalar(@known = $sandbox->orders(api => 'cupsource-v1')), $before, 'nothing was ordered by all that');
+
 $sandbox->stop;
 $node->stop;
 done_testing();

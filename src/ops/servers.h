@@ -1,0 +1,29 @@
+/*
+ * servers.h
+ *	  ALTER SERVER ... RENAME and DROP SERVER, for the utility hook.
+ */
+#ifndef CS_OPS_SERVERS_H
+#define CS_OPS_SERVERS_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+/* What a command does to servers of ours. */
+typedef struct CsServerChange
+{
+	List	   *dropped;		/* names, char * */
+	const char *old_name;		/* renamed; or NULL */
+	const char *new_name;
+} CsServerChange;
+
+/* Before the command: what it is about to do. */
+extern void cs_server_change_read(Node *command, CsServerChange *change);
+
+/*
+ * After the command, which has checked that the user may: brings what is
+ * stored in line with it.  Throws 55006 if orders would be lost with a server.
+ */
+extern void cs_server_change_follow(const CsServerChange *change);
+
+#endif							/* CS_OPS_SERVERS_H */

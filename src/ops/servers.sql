@@ -1,0 +1,56 @@
+/*
+ * servers.sql
+ *	  What is stored carries its server's name, as a dump and a copy need it;
+ *	  ALTER SERVER ... RENAME and DROP SERVER see to it here.
+ */
+
+CREATE FUNCTION cs_internal.server_renamed(old_name text, new_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  cached text;
+BEGIN
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    RAISE feature_not_supported USING
+      MESSAGE = format('server "%s" cannot be renamed in a transaction of this isolation level', old_name),
+      HINT = 'It would not see all of its orders. Use READ COMMITTED.';
+  END IF;
+
+  -- Nobody queues an order under the old name meanwhile: it would never be sent.
+  LOCK TABLE cs_internal.orders IN SHARE ROW EXCLUSIVE MODE;
+  IF EXISTS (SELECT FROM cs_internal.orders AS o WHERE o.server = new_name) THEN
+    RAISE duplicate_object USING
+      MESSAGE = format('there are orders of an earlier server "%s"', new_name),
+      DETAIL = 'They would become those of this one.',
+      HINT = 'Use another name.';
+  END IF;
+  UPDATE cs_internal.orders AS o SET server = new_name WHERE o.server = old_name;
+  FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
+    'price_history', 'balances', 'catalog_runs', 'list_pages'] LOOP
+    EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING new_name;
+    EXECUTE format('UPDATE cs_internal.%I SET server = $2 WHERE server = $1', cached)
+      USING old_name, new_name;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION cs_internal.server_renamed(text, text) IS
+'Takes orders and catalogue along to the new name of their server: otherwise nobody would see or send the orders, and '
+'the same external id would be ordered again.';
+REVOKE ALL ON FUNCTION cs_internal.server_renamed(text, text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.server_dropped(old_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  unsettled bigint;
+BEGIN
+  LOCK TABLE cs_internal.orders IN SHARE ROW EXCLUSIVE MODE;
+  SELECT count(*) INTO unsettled FROM cs_internal.orders AS o
+   WHERE o.server = old_name AND o.state IN ('queued', 'sending', 'cancelling', 'uncertain');
+  IF unsettled > 0 THEN
+    RAISE object_in_use USING
+      MESSAGE = format('cannot drop server "%s" because its orders are not settled', old_name),
+      DETAIL = format('Number of orders that wait, are on the wire, or whose outcome is unknown: %s.', unsettled),
+      HINT = 'The view cs_queue has them. Use cs_cancel_order or cs_resolve_order first.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.server_dropped(text) IS
+'Refuses (55006) to lose orders with their server that wait, or of which nobody knows whether they were placed.';
+REVOKE ALL ON FUNCTION cs_internal.server_dropped(text) FROM PUBLIC;
