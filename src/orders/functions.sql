@@ -54,13 +54,13 @@ COMMENT ON FUNCTION @extschema@.cs_resubmit_order(text, text, text) IS
 'CustomHub answers the same refusal (402 INSUFFICIENT_BALANCE) to the same id, also after a top-up. PA012 for an order in another state.';
 
 CREATE FUNCTION @extschema@.cs_order(id text, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
-LANGUAGE c STABLE PARALLEL RESTRICTED
+LANGUAGE c STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_order';
 COMMENT ON FUNCTION @extschema@.cs_order(text, text) IS
 'The stored order with this local, external or remote id. PA404 if there is none, 21000 if it means several.';
 
 CREATE FUNCTION @extschema@.cs_order(id bigint) RETURNS @extschema@.cs_orders
-LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+LANGUAGE c STABLE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_order_local';
 COMMENT ON FUNCTION @extschema@.cs_order(bigint) IS 'The stored order with this local id. PA404 if there is none.';
 

@@ -39,9 +39,13 @@ cs_sql_origin(PG_FUNCTION_ARGS)
 											  cs_guc_instance ? cs_guc_instance : "")));
 }
 
-/* 'wanted' may be NULL, 'local_id' 0: what the order may be known by. */
+/*
+ * 'wanted' and 'local_id' may be NULL: what the order may be known by.  An
+ * order that the worker has just placed for a caller is found by that caller
+ * also where its transaction's snapshot is older.
+ */
 static int64
-find(const char *wanted, int64 local_id, const char *server, Oid *serverid)
+find(const char *wanted, const int64 *local_id, const char *server, Oid *serverid)
 {
 	static CsStatement order_find = {
 		"SELECT * FROM cs_internal.order_find($1, $2, $3, $4)", 4,
@@ -55,13 +59,13 @@ find(const char *wanted, int64 local_id, const char *server, Oid *serverid)
 
 	values[0] = wanted ? CStringGetTextDatum(wanted) : (Datum) 0;
 	nulls[0] = wanted ? ' ' : 'n';
-	values[1] = Int64GetDatum(local_id);
+	values[1] = Int64GetDatum(local_id ? *local_id : 0);
 	nulls[1] = local_id ? ' ' : 'n';
 	values[2] = server ? CStringGetTextDatum(server) : (Datum) 0;
 	nulls[2] = server ? ' ' : 'n';
 	values[3] = ObjectIdGetDatum(GetUserId());
 	cs_state_enter(&scope);
-	cs_state_run(&order_find, values, nulls);
+	cs_state_read_latest(&order_find, values, nulls);
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	*serverid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
 											   &isnull));
@@ -75,13 +79,15 @@ cs_order_find(const char *id, const char *server, Oid *serverid)
 	size_t		length = strlen(id);
 	bool		digits = length > 0 && length <= 18 && strspn(id, "0123456789") == length;
 
-	return find(id, digits ? pg_strtoint64(id) : 0, server, serverid);
+	int64		local_id = digits ? pg_strtoint64(id) : 0;
+
+	return find(id, digits ? &local_id : NULL, server, serverid);
 }
 
 int64
 cs_order_find_local(int64 id, Oid *serverid)
 {
-	return find(NULL, id, NULL, serverid);
+	return find(NULL, &id, NULL, serverid);
 }
 
 Datum
@@ -130,7 +136,8 @@ cs_sql_order(PG_FUNCTION_ARGS)
 	Oid			serverid;
 
 	cs_require_preload();
-	return cs_order_row(cs_order_argument(fcinfo, 0, 1, &serverid), false);
+	PreventCommandIfParallelMode("cs_order()");
+	return cs_order_row(cs_order_argument(fcinfo, 0, 1, &serverid), true);
 }
 
 Datum
@@ -139,7 +146,8 @@ cs_sql_order_local(PG_FUNCTION_ARGS)
 	Oid			serverid;
 
 	cs_require_preload();
-	return cs_order_row(cs_order_find_local(PG_GETARG_INT64(0), &serverid), false);
+	PreventCommandIfParallelMode("cs_order()");
+	return cs_order_row(cs_order_find_local(PG_GETARG_INT64(0), &serverid), true);
 }
 
 /* cs_resolve_order(id, action, remote_id, server) */

@@ -76,6 +76,20 @@ is($sandbox->count(method => 'POST', path => '.*/orders'), 1,
 	'an order that was on the wire is known to have been, also with synchronous_commit = off');
 
 #
+# A transaction whose snapshot is older than the order that it has placed
+#
+for my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+	my $call = enqueue($level) =~ s/enqueue/create/r;
+
+	is($node->safe_psql('postgres', qq{BEGIN ISOLATION LEVEL $level; SELECT FROM cs_orders; ${call} IS NULL;
+		SELECT state, cs_order_status(id), cs_order_status(external_id, '0') FROM cs_order('$level'); COMMIT}) =~ s/.*\n//sr,
+		'placed|placed|placed', "$level: its own order is found");
+}
+my ($ret, $out, $err) = $node->psql('postgres', 'SELECT cs_order(0)');
+like($err, qr/order "0" does not exist/, 'an id that no order has is named');
+
+#
 # A server that is renamed or dropped
 #
 $sandbox->faults({ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
