@@ -5,6 +5,11 @@
  * The columns' paths are compiled once per reader, into a shape for each
  * level of the answer: the root, an element of the first list, …  Values of
  * an outer level are converted once for all the rows below it.
+ *
+ * Compiling costs more than reading an answer of a few rows, so readers
+ * outlive their scans: they wait for the next one that wants the same columns
+ * in an equal row type.  Nothing has to be invalidated, since the row types
+ * themselves are compared.
  */
 #include "postgres.h"
 
@@ -18,6 +23,7 @@
 #include "src/client/shape.h"
 
 #define MAX_LEVELS (lengthof(((CsResource *) NULL)->lists) + 1)
+#define MAX_IDLE_READERS 16
 
 /* A column that the row type has. */
 typedef struct Target
@@ -52,16 +58,21 @@ typedef struct Level
 
 struct CsRowReader
 {
-	MemoryContext document_cxt; /* of the values */
+	MemoryContext cxt;			/* of the reader; the struct is in it */
 	const CsResource *resource;
-	const char *server;
 	TupleDesc	tupdesc;
 	int			depth;			/* of the level that rows are made of */
 	Level		levels[MAX_LEVELS];
 	int			raw_attribute;	/* or -1 */
 	int			fetched_attribute;	/* or -1 */
+	int			server_attribute;	/* or -1 */
 	Datum	   *values;
 	bool	   *nulls;
+	CsRowReader *next;			/* while idle */
+
+	/* In a scan; they belong to its context. */
+	const char *server;
+	MemoryContext document_cxt; /* of the values */
 
 	/* While a document is read. */
 	int64		rows;
@@ -147,17 +158,15 @@ find_spares(Level *level)
 		}
 }
 
-CsRowReader *
-cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server)
+/* In the current context, as everything that it consists of. */
+static CsRowReader *
+compile_reader(const CsResource *resource, TupleDesc tupdesc)
 {
 	CsRowReader *reader = palloc0(sizeof(CsRowReader));
-	int			attribute;
 
-	reader->document_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource rows",
-												 ALLOCSET_DEFAULT_SIZES);
+	reader->cxt = CurrentMemoryContext;
 	reader->resource = resource;
-	reader->server = pstrdup(server);
-	reader->tupdesc = tupdesc;
+	reader->tupdesc = CreateTupleDescCopy(tupdesc);
 	while (reader->depth < (int) lengthof(resource->lists) && resource->lists[reader->depth])
 		reader->depth++;
 
@@ -172,11 +181,82 @@ cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server
 	memset(reader->nulls, true, tupdesc->natts * sizeof(bool));
 	reader->raw_attribute = attribute_of_type(tupdesc, "raw", JSONBOID);
 	reader->fetched_attribute = attribute_of_type(tupdesc, "fetched_at", TIMESTAMPTZOID);
-	attribute = attribute_of_type(tupdesc, "server", TEXTOID);
-	if (attribute >= 0)
+	reader->server_attribute = attribute_of_type(tupdesc, "server", TEXTOID);
+	return reader;
+}
+
+/* ---- Readers between scans ---- */
+
+/* The last used comes first. */
+static CsRowReader *idle_readers = NULL;
+
+static CsRowReader *
+take_idle(const CsResource *resource, TupleDesc tupdesc)
+{
+	for (CsRowReader **link = &idle_readers; *link; link = &(*link)->next)
 	{
-		reader->values[attribute] = CStringGetTextDatum(server);
-		reader->nulls[attribute] = false;
+		CsRowReader *reader = *link;
+
+		if (reader->resource == resource && equalTupleDescs(reader->tupdesc, tupdesc))
+		{
+			*link = reader->next;
+			return reader;
+		}
+	}
+	return NULL;
+}
+
+/* MemoryContextCallbackFunction: the scan is over.  The longest idle makes room. */
+static void
+put_idle(void *arg)
+{
+	CsRowReader *reader = arg;
+	int			n = 0;
+
+	reader->next = idle_readers;
+	idle_readers = reader;
+	for (CsRowReader **link = &idle_readers; *link; link = &(*link)->next)
+		if (n++ == MAX_IDLE_READERS)
+		{
+			MemoryContextDelete((*link)->cxt);
+			*link = NULL;
+			break;
+		}
+}
+
+static CsRowReader *
+make_reader(const CsResource *resource, TupleDesc tupdesc)
+{
+	/* A child of the current context until it is complete. */
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource row reader",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	CsRowReader *reader = compile_reader(resource, tupdesc);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(cxt, CacheMemoryContext);
+	return reader;
+}
+
+CsRowReader *
+cs_rows_reader(const CsResource *resource, TupleDesc tupdesc, const char *server)
+{
+	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+	CsRowReader *reader = take_idle(resource, tupdesc);
+
+	if (reader == NULL)
+		reader = make_reader(resource, tupdesc);
+	callback->func = put_idle;
+	callback->arg = reader;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+
+	reader->server = pstrdup(server);
+	reader->document_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource rows",
+												 ALLOCSET_DEFAULT_SIZES);
+	if (reader->server_attribute >= 0)
+	{
+		reader->values[reader->server_attribute] = CStringGetTextDatum(server);
+		reader->nulls[reader->server_attribute] = false;
 	}
 	return reader;
 }

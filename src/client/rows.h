@@ -20,7 +20,10 @@
 
 typedef struct CsRowReader CsRowReader;
 
-/* Made once per scan, in the current context; 'tupdesc' must live as long. */
+/*
+ * Taken once per scan; it is given back when the current context is reset or
+ * deleted.  'tupdesc' is copied.
+ */
 extern CsRowReader *cs_rows_reader(const CsResource *resource, TupleDesc tupdesc,
 								   const char *server);
 

@@ -7,7 +7,8 @@
  * members that they lead to.  A partner sends the same members in the same
  * order nearly always, so each object remembers the order in which they came
  * the last time, and a member is found by one comparison.  Members that no
- * path leads to are remembered too: they cost no more than the others.
+ * path leads to are remembered too: they cost no more than the others.  Shapes
+ * live long and keys come from outside, so what is remembered is bounded.
  */
 #include "postgres.h"
 
@@ -17,6 +18,7 @@
 
 #define MAX_ORDER 64			/* members whose order an object remembers */
 #define MAX_UNKNOWN 64			/* unknown members that an object remembers */
+#define MAX_UNKNOWN_KEY 64		/* bytes of their keys */
 
 #define NO_SLOT (-1)
 #define NO_OBJECT (-1)
@@ -158,7 +160,7 @@ look_up_member(Visit *visit, const char *key)
 	ShapeObject *object = visit->object;
 	Member	   *member = find_member(object, key);
 
-	if (member == NULL && object->nunknown < MAX_UNKNOWN)
+	if (member == NULL && object->nunknown < MAX_UNKNOWN && strlen(key) <= MAX_UNKNOWN_KEY)
 	{
 		member = add_member(visit->shape, object, key, false);
 		object->nunknown++;

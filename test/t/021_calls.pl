@@ -222,6 +222,29 @@ is(rows_of('"p1"'), "$wrong 1: expected an object, got a string (1)", 'no row');
 is(rows_of('{"id":"p1"}', 'null'), "$wrong 2: expected an object, got null (1)", 'null for a row');
 is(rows_of(), ' (1)', 'no rows');
 
+# A session compiles the columns once.
+$node->safe_psql('postgres', q{
+	CREATE SERVER twin FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2', base_url '} . $sandbox->url . q{/v2', rate_limit '0');
+	CREATE USER MAPPING FOR PUBLIC SERVER twin OPTIONS (api_key 'twin')});
+$sandbox->faults(
+	map({ { path => '/v2/products', action => 'body', content_type => $json, text => $_, times => 1 } }
+		'{"data":[{"id":"p1","sku":"s1","colour":"red","pricing":{"unit_price":1}}]}',
+		'{"data":[{"id":"p2","sku":"s2","pricing":{"unit_price":"2"}}]}',
+		'{"data":[{"id":"p3"}]}', ('{"data":[{"id":"p3","sku":"s3"}]}') x 2));
+is(outcome(q{
+		SELECT server, product_id, sku, unit_price, raw ->> 'colour' FROM cs_products(server => 'shop_v2');
+		DO $$ BEGIN PERFORM * FROM cs_products(server => 'shop_v2'); EXCEPTION WHEN SQLSTATE 'PA006' THEN NULL; END $$;
+		SELECT server, product_id, sku, unit_price, raw FROM cs_products(server => 'twin')}),
+	"shop_v2|p1|s1|1|red\ntwin|p3|||", 'nothing of an answer is left for the next, not even after an error');
+is(outcome(q{
+		BEGIN;
+		SELECT product_id, sku FROM cs_products(server => 'shop_v2');
+		ALTER VIEW cs_products RENAME COLUMN sku TO code_of_ours;
+		SELECT product_id, code_of_ours FROM cs_products(server => 'shop_v2');
+		ROLLBACK}),
+	"p3|s3\np3|", 'a row type that changes is followed');
+$sandbox->no_faults;
+
 #
 # What is left behind: nothing, whether a call succeeds or ends in an ERROR
 #
