@@ -17,6 +17,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "src/api/api.h"
 #include "src/base/compat.h"
@@ -159,19 +160,41 @@ cs_server_check_usage(Oid serverid, Oid userid)
 				 errdetail("Role \"%s\" has no USAGE on it.", GetUserNameFromId(userid, false))));
 }
 
+/* Without GetForeignServer, which unfolds all options. */
+static Oid
+wrapper_of(Oid serverid)
+{
+	HeapTuple	tuple = SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(serverid));
+	Oid			wrapper;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for foreign server %u", serverid);
+	wrapper = ((Form_pg_foreign_server) GETSTRUCT(tuple))->srvfdw;
+	ReleaseSysCache(tuple);
+	return wrapper;
+}
+
+/* Throws unless it is a cupsource server that 'userid' may use. */
+static void
+check_server(Oid serverid, Oid userid)
+{
+	Oid			wrapper = wrapper_of(serverid);
+
+	if (wrapper != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("server \"%s\" is not a cupsource server",
+						GetForeignServer(serverid)->servername),
+				 errdetail("It belongs to the foreign-data wrapper \"%s\".",
+						   GetForeignDataWrapper(wrapper)->fdwname)));
+	cs_server_check_usage(serverid, userid);
+}
+
 const ForeignServer *
 cs_server_check(Oid serverid, Oid userid)
 {
-	const ForeignServer *server = GetForeignServer(serverid);
-
-	if (server->fdwid != get_foreign_data_wrapper_oid(WRAPPER_NAME, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("server \"%s\" is not a cupsource server", server->servername),
-				 errdetail("It belongs to the foreign-data wrapper \"%s\".",
-						   GetForeignDataWrapper(server->fdwid)->fdwname)));
-	cs_server_check_usage(serverid, userid);
-	return server;
+	check_server(serverid, userid);
+	return GetForeignServer(serverid);
 }
 
 Oid
@@ -191,6 +214,6 @@ cs_server_resolve(const char *name)
 	serverid = get_foreign_server_oid(name, true);
 	if (!OidIsValid(serverid))
 		refuse_unknown_server(name, by_setting);
-	cs_server_check(serverid, GetUserId());
+	check_server(serverid, GetUserId());
 	return serverid;
 }
