@@ -49,7 +49,7 @@ struct CsPager
 	bool		ended;
 	bool		from_start;		/* no position was given */
 	int64		rows_before;	/* on the pages before; a guess if not from the start */
-	HTAB	   *seen;
+	HTAB	   *seen;			/* positions; NULL: none yet */
 	CsPage		page;
 };
 
@@ -153,7 +153,15 @@ remember_position(CsPager *pager, const char *position)
 	uint8		digest[CS_SHA256_LENGTH];
 	SeenPosition key;
 	bool		found;
+	HASHCTL		ctl = {
+		.keysize = sizeof(SeenPosition),
+		.entrysize = sizeof(SeenPosition),
+		.hcxt = pager->cxt,
+	};
 
+	if (pager->seen == NULL)
+		pager->seen = hash_create("cupsource positions", 64, &ctl,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	cs_sha256(position, strlen(position), digest);
 	memcpy(key.digest, digest, sizeof(key.digest));
 	hash_search(pager->seen, &key, HASH_ENTER, &found);
@@ -200,11 +208,6 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	MemoryContext own = AllocSetContextCreate(cxt, "cupsource pager", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(own);
 	CsPager    *pager = palloc0(sizeof(CsPager));
-	HASHCTL		ctl = {
-		.keysize = sizeof(SeenPosition),
-		.entrysize = sizeof(SeenPosition),
-		.hcxt = own,
-	};
 
 	pager->cxt = own;
 	pager->account = account;
@@ -219,9 +222,6 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	for (int i = 0; i < 2; i++)
 		pager->turns[i].cxt = AllocSetContextCreate(own, "cupsource page",
 													ALLOCSET_DEFAULT_SIZES);
-	if (resource->paging == CS_PAGING_CURSOR)
-		pager->seen = hash_create("cupsource positions", 64, &ctl,
-								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	pager->from_start = position == NULL;
 	if (resource->paging == CS_PAGING_NUMBER)
 	{
@@ -235,7 +235,7 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 		if (position == NULL)
 			position = "1";
 	}
-	else if (position && pager->seen)
+	else if (position && resource->paging == CS_PAGING_CURSOR)
 		remember_position(pager, position);
 	begin_turn(pager, &pager->turns[0], position);
 	MemoryContextSwitchTo(old);
