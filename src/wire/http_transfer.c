@@ -363,7 +363,6 @@ transfer_prepare(CsTransfer *transfer, CsTransferShape shape)
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET(CURLOPT_ACCEPT_ENCODING, "");
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
-	SET(CURLOPT_USERAGENT, "cupsource");
 
 	switch (shape)
 	{
