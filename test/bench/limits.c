@@ -6,7 +6,8 @@
  *	  limits fetch URL        seconds to follow the cursors from URL to the end
  *	  limits parse URL        seconds to parse, with json-c, what fetch fetched
  *
- * Prints one number.
+ * Prints one number.  The requests are those that cupsource sends, with what
+ * the partner's API asks for and the offer to compress.
  */
 #include <curl/curl.h>
 #include <json-c/json.h>
@@ -145,6 +146,7 @@ int
 main(int argc, char **argv)
 {
 	Buffer		buffer = {0};
+	struct curl_slist *headers = NULL;
 	CURL	   *curl;
 
 	if (argc < 3)
@@ -154,6 +156,12 @@ main(int argc, char **argv)
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &buffer);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
+	headers = curl_slist_append(headers, "Authorization: Bearer bench");
+	headers = curl_slist_append(headers, "Accept: application/json");
+	headers = curl_slist_append(headers, "User-Agent: cupsource/least");
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	if (strcmp(argv[1], "get") == 0 && argc >= 4)
 	{
 		if (argc > 4)
@@ -168,6 +176,7 @@ main(int argc, char **argv)
 	else
 		return 2;
 	curl_easy_cleanup(curl);
+	curl_slist_free_all(headers);
 	free(buffer.data);
 	return 0;
 }
