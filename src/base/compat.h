@@ -32,6 +32,15 @@
 	object_ownercheck(DatabaseRelationId, database, role)
 #endif
 
+/* The index entries of a new row; the indexes' unique keys are enforced. */
+#if PG_VERSION_NUM < 160000
+#define CS_INSERT_INDEX_TUPLES(result, slot, estate) \
+	((void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL))
+#else
+#define CS_INSERT_INDEX_TUPLES(result, slot, estate) \
+	((void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false))
+#endif
+
 /* The number of this process among ProcGlobal->allProcs. */
 #if PG_VERSION_NUM >= 170000
 #define CS_MY_PROC_NUMBER MyProcNumber

@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "src/base/compat.h"
+#include "src/catalog/load.h"
 #include "src/catalog/products.h"
 #include "src/catalog/rowset.h"
 #include "src/catalog/run.h"
@@ -42,13 +43,6 @@ PG_FUNCTION_INFO_V1(cs_sql_refresh_catalog);
 
 static CsStatement products_statement = {
 	.sql = "SELECT m.added, m.changed, m.revived FROM cs_internal.merge_products($1, $2) AS m",
-	.nargs = 2,
-	.argtypes = {TEXTOID, InvalidOid},
-};
-
-static CsStatement new_products_statement = {
-	.sql = "SELECT cs_internal.insert_products($1, $2) AS added, "
-	"0::pg_catalog.int8 AS changed, 0::pg_catalog.int8 AS revived",
 	.nargs = 2,
 	.argtypes = {TEXTOID, InvalidOid},
 };
@@ -135,39 +129,54 @@ count_page(const Walk *walk, const CsPage *page)
 	return fresh;
 }
 
+/* What storing a page did. */
+typedef struct Stored
+{
+	int64		added;
+	int64		changed;
+	int64		revived;
+} Stored;
+
+/* In a scope: the page's rows against the stored ones. */
+static Stored
+merge_page(const Walk *walk)
+{
+	CsStatement *statement = walk->models ? &models_statement : &products_statement;
+	Datum		values[2] = {walk->run->server, cs_rowset_array(walk->rowset)};
+	Stored		stored;
+
+	cs_rowset_bind_array(walk->rowset, statement, 1);
+	cs_state_run(statement, values, NULL);
+	stored.added = cs_run_result("added");
+	stored.changed = cs_run_result("changed");
+	stored.revived = cs_run_result("revived");
+	return stored;
+}
+
 /* Stores the page that was read; in the page's context. */
 static void
 store_page(const Walk *walk, const CsPage *page, bool fresh)
 {
 	CsRun	   *run = walk->run;
-	CsStatement *statement = walk->models ? &models_statement :
-		run->empty && fresh ? &new_products_statement : &products_statement;
 	int64		digest = cs_rowset_fingerprint(walk->rowset);
-	Datum		values[2] = {run->server};
-	int64		added;
-	int64		changed;
-	int64		here;
+	Stored		stored = {cs_rowset_length(walk->rowset)};
 
 	/* As the last run left it. */
 	if (!walk->models &&
 		cs_run_note_page(run, walk->again ? page->number : run->list_page, digest) && run->sound)
 		return;
 
-	values[1] = cs_rowset_array(walk->rowset);
-	cs_rowset_bind_array(walk->rowset, statement, 1);
 	cs_run_enter(run);
-	cs_state_run(statement, values, NULL);
-	added = cs_run_result("added");
-	changed = cs_run_result("changed");
-	here = added + cs_run_result("revived");
+	if (walk->models || !run->empty || !fresh || !cs_load_products(walk->rowset, run->server))
+		stored = merge_page(walk);
 	cs_run_leave(run);
 
-	run->added += added;
-	run->changed += changed;
-	run->products += here;
+	run->added += stored.added;
+	run->changed += stored.changed;
+	run->products += stored.added + stored.revived;
 	if (!walk->models)
-		run->skus += here;
-	run->wrote |= added + changed > 0;
+		run->skus += stored.added + stored.revived;
+	run->wrote |= stored.added + stored.changed > 0;
 }
 
 /*

@@ -191,14 +191,23 @@ cs_rowset_read(CsRowset *rowset, const CsJson *document)
 
 /* ---- Making one ---- */
 
-static int
-attribute_named(TupleDesc tupdesc, const char *name)
+int
+cs_rowset_attribute(const CsRowset *rowset, const char *column)
 {
-	for (int i = 0; i < tupdesc->natts; i++)
-		if (strcmp(NameStr(TupleDescAttr(tupdesc, i)->attname), name) == 0)
+	for (int i = 0; i < rowset->tupdesc->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(rowset->tupdesc, i)->attname), column) == 0)
 			return i;
-	elog(ERROR, "type of a page's rows lacks column \"%s\"", name);
-	return -1;					/* keep compiler quiet */
+	return -1;
+}
+
+static int
+attribute_named(const CsRowset *rowset, const char *column)
+{
+	int			attribute = cs_rowset_attribute(rowset, column);
+
+	if (attribute < 0)
+		elog(ERROR, "type of a page's rows lacks column \"%s\"", column);
+	return attribute;
 }
 
 CsRowset *
@@ -215,10 +224,10 @@ cs_rowset_begin(const CsResource *resource, const char *type, const char *server
 		elog(ERROR, "type cs_internal.%s does not exist", type);
 	rowset->tupdesc = lookup_rowtype_tupdesc_copy(rowset->type, -1);
 	rowset->reader = cs_rows_reader(resource, rowset->tupdesc, server);
-	rowset->fingerprint_attribute = attribute_named(rowset->tupdesc, "fingerprint");
+	rowset->fingerprint_attribute = attribute_named(rowset, "fingerprint");
 	for (; keys && keys[rowset->nkeys]; rowset->nkeys++)
 		rowset->key_attributes[rowset->nkeys] =
-			attribute_named(rowset->tupdesc, keys[rowset->nkeys]);
+			attribute_named(rowset, keys[rowset->nkeys]);
 	set_capacity(rowset, FIRST_CAPACITY);
 	return rowset;
 }
@@ -241,6 +250,13 @@ int64
 cs_rowset_fingerprint(const CsRowset *rowset)
 {
 	return (int64) rowset->fingerprint;
+}
+
+void
+cs_rowset_row(const CsRowset *rowset, int row, const Datum **values, const bool **nulls)
+{
+	*values = rowset->values + row * rowset->tupdesc->natts;
+	*nulls = rowset->nulls + row * rowset->tupdesc->natts;
 }
 
 static Datum

@@ -33,6 +33,11 @@ extern void cs_rowset_read(CsRowset *rowset, const CsJson *document);
 extern int	cs_rowset_length(const CsRowset *rowset);
 extern uint64 cs_rowset_key(const CsRowset *rowset, int row);
 
+/* A column's number, from 0, or -1; and the values of a row, valid until the next page. */
+extern int	cs_rowset_attribute(const CsRowset *rowset, const char *column);
+extern void cs_rowset_row(const CsRowset *rowset, int row, const Datum **values,
+						  const bool **nulls);
+
 /* The hash of a text as a key of one column. */
 extern uint64 cs_rowset_hash_text(Datum value);
 

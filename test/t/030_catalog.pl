@@ -363,6 +363,26 @@ is(query_state($node, q{SET cupsource.max_retries = 0; CALL cs_refresh_catalog('
 $sandbox->no_faults;
 is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'shop_v2'}), 'failed', 'fails the run');
 
+# ---- The two ways of a new row into the table ----
+
+# Whole rows, but the times.
+my $stored = q{SELECT md5(string_agg((to_jsonb(p) - 'fetched_at' - 'price_since')::text, ' ' ORDER BY product_id)),
+	bool_and(fetched_at = price_since) FROM cs_internal.products AS p WHERE server = 'shop_v1'};
+
+empty_cache();
+sql(q{CALL cs_refresh_catalog('shop_v1')});
+my $loaded = sql($stored);
+
+empty_cache();
+sql(q{ALTER TABLE cs_internal.products ADD CHECK (product_id <> '')});
+sql(q{CALL cs_refresh_catalog('shop_v1')});
+is(sql($stored), $loaded, 'a first refresh stores the same rows by the executor, if the table has a check');
+sql(q{ALTER TABLE cs_internal.products ADD CHECK (name NOT LIKE '%Lid%') NOT VALID});
+empty_cache();
+is(query_state($node, q{CALL cs_refresh_catalog('shop_v1')}), '23514', 'whose checks count');
+sql(q{ALTER TABLE cs_internal.products DROP CONSTRAINT products_product_id_check, DROP CONSTRAINT products_name_check});
+sql(q{CALL cs_refresh_catalog('shop_v1')});
+
 # ---- Who sees what ----
 
 sql("CALL cs_refresh_catalog('$_')") for qw(shop_v1 hub);
