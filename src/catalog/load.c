@@ -41,7 +41,8 @@ typedef struct Load
 	EState	   *estate;
 	ResultRelInfo *result;
 	Source	   *sources;
-	TupleTableSlot *slots[ROWS_AT_ONCE];
+	int			nslots;
+	TupleTableSlot **slots;
 } Load;
 
 static bool
@@ -83,14 +84,16 @@ load_begin(Load *load, const CsRowset *rowset, Datum server)
 	load->sources = palloc(columns->natts * sizeof(Source));
 	for (int i = 0; i < columns->natts; i++)
 		load->sources[i] = source_of(NameStr(TupleDescAttr(columns, i)->attname), rowset, server);
-	for (int i = 0; i < Min(cs_rowset_length(rowset), ROWS_AT_ONCE); i++)
+	load->nslots = Min(cs_rowset_length(rowset), ROWS_AT_ONCE);
+	load->slots = palloc(load->nslots * sizeof(TupleTableSlot *));
+	for (int i = 0; i < load->nslots; i++)
 		load->slots[i] = table_slot_create(load->rel, NULL);
 }
 
 static void
-load_end(Load *load, const CsRowset *rowset)
+load_end(Load *load)
 {
-	for (int i = 0; i < Min(cs_rowset_length(rowset), ROWS_AT_ONCE); i++)
+	for (int i = 0; i < load->nslots; i++)
 		ExecDropSingleTupleTableSlot(load->slots[i]);
 	ExecCloseIndices(load->result);
 	FreeExecutorState(load->estate);
@@ -125,9 +128,9 @@ load_rows(Load *load, const CsRowset *rowset)
 	CommandId	command = GetCurrentCommandId(true);
 	int			length = cs_rowset_length(rowset);
 
-	for (int from = 0; from < length; from += ROWS_AT_ONCE)
+	for (int from = 0; from < length; from += load->nslots)
 	{
-		int			n = Min(length - from, ROWS_AT_ONCE);
+		int			n = Min(length - from, load->nslots);
 
 		for (int i = 0; i < n; i++)
 			fill_slot(load, load->slots[i], rowset, from + i);
@@ -155,7 +158,7 @@ cs_load_products(const CsRowset *rowset, Datum server)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	load_begin(&load, rowset, server);
 	load_rows(&load, rowset);
-	load_end(&load, rowset);
+	load_end(&load);
 	PopActiveSnapshot();
 	table_close(load.rel, NoLock);
 	CommandCounterIncrement();
