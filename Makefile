@@ -77,7 +77,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test bench dist
+TOOL_GOALS   = help stage demo test torture bench dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -97,6 +97,9 @@ demo:   ## the whole story on a throwaway PostgreSQL and the sandbox; KEEP=1 lea
 
 test:   ## every test; ONLY="checks build lint unit sandbox regress isolation pgtap tap"; STAGE=/tmp/x
 	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh
+
+torture: ## kills everything at random for longer than "make test" does; ORDERS=10000 SEED=1
+	@ORDERS='$(ORDERS)' SEED='$(SEED)' scripts/torture.sh
 
 bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' scripts/bench.sh
