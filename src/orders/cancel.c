@@ -72,6 +72,46 @@ delay_cancelling(int64 order_id, const CsFailure *failure)
 	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
 }
 
+/* cancelling → back: it is not going to be cancelled. */
+static void
+not_cancelled(int64 order_id, const CsFailure *failure)
+{
+	static CsStatement order_not_cancelled = {
+		"SELECT cs_internal.order_not_cancelled($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
+		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
+	};
+	Datum		values[1 + CS_ERROR_ARGS];
+	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
+
+	values[0] = Int64GetDatum(order_id);
+	cs_work_error(failure, values + 1, nulls + 1);
+	cs_state_run(&order_not_cancelled, values, nulls);
+	cs_count_failure();
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
+}
+
+/*
+ * Asks the partner to cancel.  It may know no cancelling: what was wanted while
+ * the order was on its way turns out to be impossible only when it is placed.
+ */
+static void
+send_cancellation(Cancellation *c)
+{
+	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT};
+
+	if (c->api->orders->cancel_path == NULL)
+	{
+		failure.sqlstate = ERRCODE_FEATURE_NOT_SUPPORTED;
+		failure.message = psprintf("%s cannot cancel orders", c->api->title);
+		failure.detail = psprintf("Order %lld has been placed.", (long long) c->order_id);
+		failure.hint = "Ask the partner's support.";
+		failure.retry_after_ms = -1;
+		not_cancelled(c->order_id, &failure);
+	}
+	else if (!cs_work_part(plan_part, c, &failure))
+		delay_cancelling(c->order_id, &failure);
+}
+
 /* Moves an order towards cancelled; returns what cs_internal.order_cancel says. */
 static char *
 cancel_order(int64 order_id, const char *by)
@@ -115,7 +155,6 @@ cs_take_cancel(const CsHandoffRequest *request)
 	Cancellation c;
 	char	   *state;
 	char	   *next;
-	CsFailure	failure;
 
 	Assert(by != NULL);
 	*by++ = '\0';
@@ -135,8 +174,8 @@ cs_take_cancel(const CsHandoffRequest *request)
 	cs_waiter_add(request, c.order_id);
 	if (strcmp(next, "done") == 0)
 		cs_waiters_answer(CS_HANDOFF_CANCEL, c.order_id, NULL);
-	else if (strcmp(next, "send") == 0 && !cs_work_part(plan_part, &c, &failure))
-		delay_cancelling(c.order_id, &failure);
+	else if (strcmp(next, "send") == 0)
+		send_cancellation(&c);
 }
 
 /* An order whose callers have all rolled back, and nobody came back for it. */
@@ -180,14 +219,13 @@ cs_cancel_orders(void)
 	for (uint64 row = 0; row < nrows; row++)
 	{
 		Cancellation c;
-		CsFailure	failure;
 
 		c.order_id = DatumGetInt64(cs_work_column(rows, row, 1, &isnull));
 		c.api = cs_work_api(cs_work_column_text(rows, row, 2), &c.serverid);
 		c.role = cs_work_column_text(rows, row, 3);
 		c.remote_id = cs_work_column_text(rows, row, 4);
-		if (c.api && !cs_work_part(plan_part, &c, &failure))
-			delay_cancelling(c.order_id, &failure);
+		if (c.api)
+			send_cancellation(&c);
 	}
 }
 
@@ -199,23 +237,6 @@ is_refusal(const CsFailure *failure, int status)
 {
 	return failure->delivery == CS_DELIVERY_ANSWERED && status >= 400 && status < 500 &&
 		status != 401 && status != 403 && status != 408 && status != 429;
-}
-
-static void
-record_refusal(const CsTransfer *transfer, const CsFailure *failure)
-{
-	static CsStatement order_not_cancelled = {
-		"SELECT cs_internal.order_not_cancelled($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
-		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
-	};
-	Datum		values[1 + CS_ERROR_ARGS];
-	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
-
-	values[0] = Int64GetDatum(transfer->order_id);
-	cs_work_error(failure, values + 1, nulls + 1);
-	cs_state_run(&order_not_cancelled, values, nulls);
-	cs_count_failure();
-	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
 }
 
 void
@@ -234,7 +255,7 @@ cs_record_cancelled(CsTransfer *transfer)
 	if (failure->kind != CS_FAILURE_NONE)
 	{
 		if (is_refusal(failure, cs_transfer_status(transfer)))
-			record_refusal(transfer, failure);
+			not_cancelled(transfer->order_id, failure);
 		else
 			delay_cancelling(transfer->order_id, failure);
 		return;

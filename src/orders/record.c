@@ -195,6 +195,36 @@ doubt(const CsTransfer *transfer, const CsFailure *cause)
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, &failure);
 }
 
+/* May any request of this order have arrived, this one included? */
+static bool
+may_have_arrived(int64 order_id)
+{
+	static CsStatement never_arrived = {"SELECT cs_internal.never_arrived($1)", 1, {INT8OID}};
+	Datum		value = Int64GetDatum(order_id);
+	bool		isnull;
+
+	cs_state_run(&never_arrived, &value, NULL);
+	return !DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+}
+
+/* To a caller that waits no more for an order which goes on without it. */
+static void
+tell_unknown(const CsTransfer *transfer, const CsFailure *last)
+{
+	CsFailure	failure = *last;
+
+	if (last->delivery == CS_DELIVERY_NOT_SENT)
+	{
+		failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
+		failure.message = psprintf("it is unknown whether order \"%s\" was placed",
+								   transfer->external_id);
+		failure.detail = psprintf("An earlier request may have arrived; the last one failed: %s",
+								  last->message);
+		failure.hint = "It is tried again until that is known. Look it up in cs_orders by its external id.";
+	}
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &failure);
+}
+
 /*
  * Again later.  A caller waits for so many tries only; then an order that was
  * never sent has failed, and one that may have been placed goes on without it.
@@ -204,16 +234,16 @@ again(const CsTransfer *transfer, const CsFailure *failure)
 {
 	int			tries = cs_waiters_try(CS_HANDOFF_CREATE, transfer->order_id);
 	bool		exhausted = tries > cs_guc_max_retries;
-	bool		arrived = failure->delivery != CS_DELIVERY_NOT_SENT;
 
-	if (exhausted && !arrived)
+	if (exhausted && failure->delivery == CS_DELIVERY_NOT_SENT &&
+		!may_have_arrived(transfer->order_id))
 	{
 		fail(transfer, failure, false);
 		return;
 	}
 	put_back(transfer, failure, tries > 0 ? tries : attempts_of(transfer->order_id));
 	if (exhausted)
-		cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, failure);
+		tell_unknown(transfer, failure);
 }
 
 static void

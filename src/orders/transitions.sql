@@ -294,10 +294,10 @@ BEGIN
      WHERE o.id = never_arrived.order_id
        AND o.attempts > (SELECT count(*) FROM cs_internal.order_attempts AS a
                           WHERE a.order_id = never_arrived.order_id
-                            AND (a.delivery = 'not_sent' OR a.status IN (429, 503))));
+                            AND (a.delivery = 'not_sent' OR a.status = 429)));
 END $$;
 COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
-'True if every attempt so far was not sent or was turned away unprocessed (429, 503).';
+'True if every attempt so far was not sent or was turned away unprocessed (429). A 503 may hide an order that was made.';
 REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
 
 -- cancelling → cancelled.

@@ -1,0 +1,116 @@
+#!/usr/bin/perl
+#
+# That a request may have arrived is not forgotten: not when the next one
+# cannot be sent, and not when the order is to be cancelled meanwhile.
+use strict;
+use warnings;
+use CupsourceTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0);
+my $node = cupsource_node('unknown', conf => <<'END_CONF');
+cupsource.max_retries = 1
+cupsource.order_timeout = '2s'
+cupsource.rollback_grace = '1s'
+END_CONF
+create_accounts($node, $sandbox, only => [qw(shop_v1 hub)], options => { rate_limit => 0, poll_interval => '1d' });
+
+my %order = (
+	shop_v1 => q{'[{"sku": "CS-8OZ-ECO", "quantity": 5000}]', '{"line1": "123 Commerce Way", "city": "Portland", "state": "OR",
+	  "postal_code": "97201"}', 'EXTERNAL', '{"currency": "USD"}', 'shop_v1'},
+	hub => q{'[{"sku": "BC-3001-L-BLACK", "quantity": 1}]', '{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn",
+	  "state": "NY", "postal_code": "11201", "country": "US"}', 'EXTERNAL', NULL, 'hub'});
+my %api = (shop_v1 => 'cupsource-v1', hub => 'customhub-v1');
+
+sub order
+{
+	my ($function, $server, $external_id) = @_;
+
+	return "SELECT $function(" . $order{$server} =~ s/EXTERNAL/$external_id/r . ');';
+}
+
+sub posts
+{
+	my ($server) = @_;
+
+	return (api => $api{$server}, method => 'POST', path => '.*/orders');
+}
+
+sub state_of
+{
+	my ($external_id) = @_;
+
+	return $node->safe_psql('postgres', "SELECT state FROM cs_orders WHERE external_id = '$external_id'");
+}
+
+# A session that stays open, so that what it waits for can be steered.
+sub begin
+{
+	my ($sql) = @_;
+	my %session = (in => "\\set VERBOSITY verbose\n$sql\n", out => '', err => '');
+
+	$session{run} = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
+		'<', \$session{in}, '>', \$session{out}, '2>', \$session{err},
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+	$session{run}->pump_nb;
+	return \%session;
+}
+
+sub finish
+{
+	my ($session) = @_;
+
+	$session->{run}->finish;
+	return $session;
+}
+
+# ---- the second request cannot be sent ----
+
+$sandbox->faults({ action => 'hang_after', method => 'POST', path => 'orders$', times => 1 });
+my $caller = begin(order('cs_create_order', 'hub', 'lost-answer'));
+$sandbox->wait_for_requests(1, posts('hub'));
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (SET base_url 'http://127.0.0.1:1')});
+finish($caller);
+like($caller->{err}, qr/ERROR: +PA009: it is unknown whether order "lost-answer" was placed/,
+	'a caller whose first request may have arrived is told so, whatever became of the second');
+like($caller->{err}, qr/DETAIL: +An earlier request may have arrived; the last one failed:/, 'with both');
+isnt(state_of('lost-answer'), 'failed', 'and the order, which the partner has, has not failed');
+$node->safe_psql('postgres', "ALTER SERVER hub OPTIONS (SET base_url '" . $sandbox->url . "')");
+wait_for_state($node, 'lost-answer', 'cancelled');
+is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'Cancelled',
+	'it is cancelled there as well, because its transaction rolled back');
+
+# ---- cancelled while the partner may have it ----
+
+# Unavailable, after it was processed: the next request is put off.
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'status_after', status => 503, method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'rate_limited', retry_after => 2, method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'unavailable'));
+$sandbox->wait_for_requests(2, posts('hub'));
+wait_for($node, q{SELECT state = 'queued' AND attempts = 2 FROM cs_orders WHERE external_id = 'unavailable'});
+is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('unavailable')}), 'cancelled',
+	'an order that a 503 may hide is cancelled');
+is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'Cancelled', 'there as well');
+
+# ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
+
+my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'};
+$sandbox->reset;
+$sandbox->faults({ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', order('cs_enqueue_order', 'shop_v1', 'no-way-back'));
+wait_for_state($node, 'no-way-back', 'uncertain');
+$sandbox->reset;
+$sandbox->faults({ action => 'rate_limited', retry_after => 2, method => 'POST', path => 'orders$', times => 1 });
+my $pid = $node->safe_psql('postgres', q{SELECT cs_resolve_order('no-way-back', 'retry');} . $worker) =~ s/.*\n//sr;
+$sandbox->wait_for_requests(1, posts('shop_v1'));
+wait_for($node, q{SELECT state = 'queued' AND attempts = 2 FROM cs_orders WHERE external_id = 'no-way-back'});
+my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
+like($err, qr/ERROR: +0A000: Cup Source .* cannot cancel orders/, 'where it cannot be cancelled, who asked is told when it is placed');
+is(state_of('no-way-back'), 'placed', 'and it stays placed');
+is($node->safe_psql('postgres', $worker), $pid, 'the worker goes on');
+is(scalar(my @orders = $sandbox->orders(api => 'cupsource-v1')), 1, 'the order is there once');
+
+done_testing();
