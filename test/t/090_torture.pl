@@ -441,12 +441,14 @@ while (running(@sessions))
 }
 collect_points(\%armed);
 unlink armed($_) for keys %armed;
+
+# Once more everything, so that nobody is half-way through an earlier end.
+strike('server', $strike);
 note(sprintf '%.1f s of chaos, %d kills: %s', time - $started, $killed, join ', ', map { "$_ $killed{$_}" } sort keys %killed);
 
 # ---- the faults end, and everything comes to an end ----
 
 $sandbox->no_faults;
-wait_for($node, 'SELECT true');
 my $settle = generator('prepared');
 for my $gid (split /\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts ORDER BY gid'))
 {
