@@ -16,6 +16,12 @@
 #define MAX_HEADERS 8
 #define BODY_SHOWN 120			/* bytes of an unreadable answer that a message shows */
 
+/*
+ * A partner that writes milliseconds, or a point in time, where seconds are
+ * meant must not silence the account for years.  To ask once a day is no harm.
+ */
+#define RETRY_AFTER_LIMIT_MS (24 * 60 * 60 * 1000)
+
 char *
 cs_uuid(void)
 {
@@ -291,6 +297,7 @@ cs_attempt_done(CsAttempt *attempt)
 		*failure = attempt->answer->failure;
 	if (failure->kind != CS_FAILURE_NONE)
 	{
+		failure->retry_after_ms = Min(failure->retry_after_ms, RETRY_AFTER_LIMIT_MS);
 		name_the_call(attempt);
 		failure->code = redact(attempt, failure->code);
 		failure->message = redact(attempt, failure->message);
