@@ -308,6 +308,14 @@ check_absent(CsRowReader *reader, const Level *level, const Target *target)
 		refuse_row(reader, target->places[0].path, "required, but missing");
 }
 
+/* An empty identifier names nothing: put into a path, it would ask for the list instead. */
+static bool
+is_empty_identifier(const Target *target, Datum value)
+{
+	return target->type == CS_TYPE_IDENTIFIER &&
+		VARSIZE_ANY_EXHDR(DatumGetPointer(value)) == 0;
+}
+
 /* Sets the attribute from the level's slots. */
 static void
 read_target(CsRowReader *reader, const Level *level, Target *target)
@@ -323,6 +331,8 @@ read_target(CsRowReader *reader, const Level *level, Target *target)
 			continue;
 		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
 			refuse_row(reader, target->places[i].path, problem);
+		if (target->required && is_empty_identifier(target, reader->values[attribute]))
+			refuse_row(reader, target->places[i].path, "required, but empty");
 		reader->nulls[attribute] = false;
 		target->taken = i;
 		return;
