@@ -50,6 +50,7 @@ struct CsPager
 	bool		from_start;		/* no position was given */
 	int64		rows_before;	/* on the pages before; a guess if not from the start */
 	HTAB	   *seen;			/* positions; NULL: none yet */
+	char	   *first_row;		/* of the page before, by number; NULL: none */
 	CsPage		page;
 };
 
@@ -352,6 +353,25 @@ number_after(CsPager *pager, const CsJson *document)
 	return psprintf(INT64_FORMAT, pg_strtoint64(page->position) + 1);
 }
 
+/* A partner that overlooks the page number gives the first page for ever. */
+static void
+refuse_repeated(CsPager *pager, const CsJson *document)
+{
+	const CsJson *row = cs_rows_first(pager->resource, document);
+	char	   *text;
+
+	if (row == NULL)
+		return;
+	text = cs_json_text(row);
+	if (pager->first_row)
+	{
+		if (strcmp(pager->first_row, text) == 0)
+			refuse_page(pager, "it begins as the page before; the page number seems to be overlooked");
+		pfree(pager->first_row);
+	}
+	pager->first_row = MemoryContextStrdup(pager->cxt, text);
+}
+
 /* Fills pager->page from the turn's answer; strings in the current context. */
 static void
 read_page(CsPager *pager, const Turn *turn)
@@ -372,6 +392,7 @@ read_page(CsPager *pager, const Turn *turn)
 			page->next = NULL;
 			break;
 		case CS_PAGING_NUMBER:
+			refuse_repeated(pager, document);
 			page->next = number_after(pager, document);
 			break;
 		case CS_PAGING_CURSOR:

@@ -43,8 +43,9 @@ extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsRe
 /*
  * The next page, or NULL after the last; waits interruptibly, throws on
  * failure.  The page is valid until the next call.  Pages that repeat a
- * position already seen are an error, not an endless loop, and so is a page
- * that is empty although others are said to follow.
+ * position already seen, or begin as the one before, are an error, not an
+ * endless loop, and so is a page that is empty although others are said to
+ * follow.
  */
 extern const CsPage *cs_pager_next(CsPager *pager);
 

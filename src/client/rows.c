@@ -527,3 +527,13 @@ cs_rows_count(const CsResource *resource, const CsJson *document)
 
 	return cs_json_type(root) == CS_JSON_NULL ? -1 : count_below(resource, 0, root);
 }
+
+const CsJson *
+cs_rows_first(const CsResource *resource, const CsJson *document)
+{
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+	const CsJson *list = resource->lists[0] && cs_json_type(root) != CS_JSON_NULL ?
+		list_below(resource, 0, root) : NULL;
+
+	return list && rows_in(list) > 0 ? row_at(list, 0) : NULL;
+}

@@ -90,6 +90,16 @@ my ($ret, $out, $err) = $node->psql('postgres', 'SELECT cs_order(0)');
 like($err, qr/order "0" does not exist/, 'an id that no order has is named');
 
 #
+# A partner that gives the first page for ever
+#
+$sandbox->forget;
+$sandbox->faults({ action => 'body', method => 'GET', path => 'products$', content_type => 'application/json',
+		text => '{"success": true, "data": [{"id": "p1", "unit_price": 1}, {"id": "p2"}], "meta": {"page": 1, "per_page": 2, "total": 27}}' });
+is(query_state($node, q{SELECT * FROM cs_products(server => 'shop_v1')}), 'PA006', 'an overlooked page number is an error of a live call');
+is(query_state($node, q{CALL cs_refresh_catalog('shop_v1')}), 'PA006', 'and of a refresh');
+is($sandbox->count(path => '/v1/products'), 4, 'and not an endless loop');
+
+#
 # A partner that says strange things about an order
 #
 $sandbox->faults({ action => 'body', method => 'POST', path => 'orders$', status => 201, times => 1,
