@@ -279,6 +279,12 @@ count_and_log(const CsAttempt *attempt)
 }
 
 bool
+cs_attempt_ended(const CsAttempt *attempt)
+{
+	return attempt->answer != NULL || cs_http_done(attempt->request);
+}
+
+bool
 cs_attempt_done(CsAttempt *attempt)
 {
 	CsFailure  *failure = &attempt->failure;
@@ -286,7 +292,7 @@ cs_attempt_done(CsAttempt *attempt)
 
 	if (attempt->answer)
 		return true;
-	if (!cs_http_done(attempt->request))
+	if (!cs_attempt_ended(attempt))
 		return false;
 
 	old = MemoryContextSwitchTo(attempt->cxt);

@@ -48,6 +48,9 @@ typedef struct CsAttempt
 /* Sends it; everything that comes of it lives in 'cxt'.  Throws what cs_http_start throws. */
 extern void cs_attempt_start(CsAttempt *attempt, MemoryContext cxt);
 
+/* Has the network had its say, so that cs_attempt_done will find something? */
+extern bool cs_attempt_ended(const CsAttempt *attempt);
+
 /* True when it is done: answer, document and failure are set, it is counted and logged. */
 extern bool cs_attempt_done(CsAttempt *attempt);
 

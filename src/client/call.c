@@ -317,6 +317,12 @@ advance_pause(CsCall *call, long *wait_ms)
 }
 
 bool
+cs_call_on_wire(const CsCall *call)
+{
+	return call->state == CALL_SENDING && !cs_attempt_ended(&call->attempt);
+}
+
+bool
 cs_call_advance(CsCall *call, long *wait_ms)
 {
 	for (;;)

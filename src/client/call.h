@@ -56,6 +56,9 @@ extern CsCall *cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCall
  */
 extern bool cs_call_advance(CsCall *call, long *wait_ms);
 
+/* Is it the partner's turn, so that cs_call_advance has nothing to do? */
+extern bool cs_call_on_wire(const CsCall *call);
+
 /* Until done, interruptibly. */
 extern void cs_call_finish(CsCall *call);
 

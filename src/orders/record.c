@@ -463,8 +463,7 @@ record_step(void *arg)
 			MemoryContextSwitchTo(old);
 		}
 	}
-	if (cs_queue_is_ours())
-		cs_claim_orders();
+	cs_claim_more_orders();
 	if (*recorded != NIL)
 		CS_CRASH_POINT("recorded");
 }

@@ -44,6 +44,7 @@ static int64 failures = 0;
 static bool held = false;		/* said so in the log */
 static bool retreating = false; /* claims nothing any more */
 static int	first_server = 0;	/* with whom the next claim begins */
+static bool more_waiting = false;	/* a server had no room for all that is due */
 
 int
 cs_orders_in_flight(void)
@@ -275,8 +276,8 @@ not_prepared(const Claimed *claimed, const CsFailure *failure)
 	cs_waiters_answer(CS_HANDOFF_CREATE, claimed->order_id, failure);
 }
 
-/* Claims up to 'most' orders of a server. */
-static void
+/* Claims up to 'most' orders of a server; true if there may be more. */
+static bool
 claim_server(Oid serverid, const char *server, int most)
 {
 	static CsStatement orders_claim = {
@@ -318,10 +319,11 @@ claim_server(Oid serverid, const char *server, int most)
 		bodies = accumArrayResult(bodies, claimed.body, false, BYTEAOID, CurrentMemoryContext);
 	}
 	if (ids == NULL)
-		return;
+		return nrows == (uint64) most;
 	values[0] = makeArrayResult(ids, CurrentMemoryContext);
 	values[1] = makeArrayResult(bodies, CurrentMemoryContext);
 	cs_state_run(&orders_sending, values, NULL);
+	return nrows == (uint64) most;
 }
 
 /*
@@ -338,6 +340,7 @@ cs_claim_orders(void)
 
 	if (retreating)
 		return;
+	more_waiting = false;
 	nservers = cs_state_run(&servers_waiting, NULL, NULL);
 	servers = SPI_tuptable;
 	first_server++;
@@ -353,9 +356,17 @@ cs_claim_orders(void)
 			continue;
 		most = cs_option_integer(GetForeignServer(serverid)->options, "concurrency", CONCURRENCY) -
 			cs_transfers_of_server(serverid, true);
-		if (most > 0)
-			claim_server(serverid, cs_work_column_text(servers, row, 2), Min(most, CLAIM_LIMIT));
+		if (most <= 0 ||
+			claim_server(serverid, cs_work_column_text(servers, row, 2), Min(most, CLAIM_LIMIT)))
+			more_waiting = true;
 	}
+}
+
+void
+cs_claim_more_orders(void)
+{
+	if (more_waiting && cs_queue_is_ours())
+		cs_claim_orders();
 }
 
 /* ---- everything that is due ---- */

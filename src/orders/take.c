@@ -25,6 +25,7 @@
 typedef struct Taken
 {
 	CsHandoffRequest request;
+	bool		held;			/* the queue is not ours */
 	bool		failed;
 	CsFailure	failure;
 } Taken;
@@ -73,7 +74,7 @@ answer_cancelled(const CsHandoffRequest *request, int64 order_id)
 }
 
 static void
-take_create(const CsHandoffRequest *request)
+take_create(const CsHandoffRequest *request, bool held)
 {
 	static CsStatement order_take = {
 		"SELECT * FROM cs_internal.order_take($1)", 1, {JSONBOID}
@@ -83,7 +84,7 @@ take_create(const CsHandoffRequest *request)
 	int64		order_id;
 	bool		isnull;
 
-	if (!cs_queue_is_ours())
+	if (held)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
@@ -107,12 +108,13 @@ take_create(const CsHandoffRequest *request)
 static void
 take_part(void *arg)
 {
-	const CsHandoffRequest *request = arg;
+	const Taken *taken = arg;
+	const CsHandoffRequest *request = &taken->request;
 
 	switch (request->kind)
 	{
 		case CS_HANDOFF_CREATE:
-			take_create(request);
+			take_create(request, taken->held);
 			break;
 		case CS_HANDOFF_CANCEL:
 			cs_take_cancel(request);
@@ -138,19 +140,21 @@ static void
 take_step(void *arg)
 {
 	Batch	   *batch = arg;
+	bool		held = batch->creates && !cs_queue_is_ours();
 
 	for (int i = 0; i < batch->count; i++)
 	{
 		Taken	   *taken = &batch->taken[i];
 
-		taken->failed = !cs_work_part(take_part, &taken->request, &taken->failure);
+		taken->held = held;
+		taken->failed = !cs_work_part(take_part, taken, &taken->failure);
 		if (taken->failed)
 		{
 			explain(&taken->failure);
 			cs_waiter_drop(&taken->request, &taken->failure);
 		}
 	}
-	if (batch->creates && cs_queue_is_ours())
+	if (batch->creates && !held)
 		cs_claim_orders();
 	CS_CRASH_POINT("taken");
 }

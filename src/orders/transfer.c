@@ -153,6 +153,12 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 	MemoryContext cxt = CurrentMemoryContext;
 	volatile bool begun = transfer->call != NULL;
 
+	/* Of many transfers a few have something to do; the others cost no transaction. */
+	if (begun && cs_call_on_wire(transfer->call))
+	{
+		*wait_ms = -1;
+		return false;
+	}
 	PG_TRY();
 	{
 		StartTransactionCommand();

@@ -153,6 +153,7 @@ extern Datum cs_work_column(SPITupleTable *rows, uint64 row, int column, bool *i
 /* send.c: inside a step. */
 extern bool cs_queue_is_ours(void);
 extern void cs_claim_orders(void);
+extern void cs_claim_more_orders(void); /* what the last claim had no room for */
 extern void cs_count_failure(void);
 
 /* record.c, cancel.c, follow.c: inside a part; what became of a transfer. */

@@ -200,6 +200,13 @@ cs_worker_main(Datum arg)
 
 	/* Plans that forbid a sequential scan look expensive; compiling them would be. */
 	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+
+	/*
+	 * Whatever the arguments are, the way to an order is an index: a plan is
+	 * made once, and not while the tables are so small that it would scan them.
+	 */
+	SetConfigOption("plan_cache_mode", "force_generic_plan", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	pgstat_report_appname("cupsource worker");
 	pgstat_report_activity(STATE_IDLE, NULL);
 
