@@ -69,7 +69,7 @@ is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT delivery, ' ') FROM
 
 # Queued, and the worker is killed again and again while it drains.
 $sandbox->reset;
-$sandbox->settings(latency_ms => 20);
+$sandbox->settings(latency_ms => 200);
 $node->safe_psql('postgres', enqueue('hub', map { "drain-$_" } 1 .. 60));
 for my $round (1 .. 3)
 {
