@@ -6,7 +6,8 @@
 #
 # The partner is nginx with generated pages, over http and https; the yardstick
 # is the least program that does the same (test/bench/limits.c).  What is
-# measured, and how the table is printed, is test/bench/bench.py's.
+# measured, and how the table is printed, is test/bench/bench.py's; what concerns
+# orders is in orders.py, with partner.c as the partner.
 
 . "$(dirname "$0")/stage.sh"
 
@@ -25,6 +26,7 @@ stage_user mkdir -p "$directory"
 
 stage_run gcc -O2 -Wall -o "$directory/limits" test/bench/limits.c \
 	$(pkg-config --cflags --libs libcurl json-c) || exit 1
+stage_run gcc -O2 -Wall -o "$directory/partner" test/bench/partner.c || exit 1
 stage_run python3 test/bench/pages.py "$directory/pages" "$products" || exit 1
 
 # The sandbox makes the certificates; it has nothing else to do here.
@@ -34,14 +36,15 @@ stage_run python3 test/sandbox/server.py --parent --tls "$directory/tls" </dev/n
 stage_run sh -c 'cat /etc/ssl/certs/ca-certificates.crt "$1/ca.pem" >"$1/bundle.pem"' sh \
 	"$directory/tls" || exit 1
 
-# Two free ports.
-read -r port tls_port < <(stage_run python3 -c '
+# Three free ports.
+read -r port tls_port closing_port < <(stage_run python3 -c '
 import socket
-a, b = socket.socket(), socket.socket()
-a.bind(("127.0.0.1", 0)), b.bind(("127.0.0.1", 0))
-print(a.getsockname()[1], b.getsockname()[1])')
+free = [socket.socket() for _ in range(3)]
+for one in free:
+    one.bind(("127.0.0.1", 0))
+print(*(one.getsockname()[1] for one in free))')
 sed -e "s,@DIR@,$directory,g" -e "s,@TLS@,$directory/tls,g" -e "s,@PORT@,$port,g" \
-	-e "s,@TLS_PORT@,$tls_port,g" "$STAGE/src/test/bench/nginx.conf" |
+	-e "s,@TLS_PORT@,$tls_port,g" -e "s,@CLOSING_PORT@,$closing_port,g" "$STAGE/src/test/bench/nginx.conf" |
 	stage_user tee "$directory/nginx.conf" >/dev/null
 # On the core of those who ask, so that no wake-up of another core is measured.
 stage_run taskset -c 0 /usr/sbin/nginx -e "$directory/nginx.error" -p "$directory" -c "$directory/nginx.conf" &
@@ -70,5 +73,6 @@ stage_run pg_ctl -D "$directory/data" -l "$STAGE/log/server" -s -w start ||
 	{ cat "$STAGE/log/server" >&2; exit 1; }
 
 stage_run /usr/bin/python3 test/bench/bench.py --limits "$directory/limits" --http "http://127.0.0.1:$port" \
-	--https "https://localhost:$tls_port" --bundle "$directory/tls/bundle.pem" \
+	--https "https://localhost:$tls_port" --closing "https://localhost:$closing_port" \
+	--partner "$directory/partner" --bundle "$directory/tls/bundle.pem" \
 	--products "$products" --rounds "$rounds"

@@ -11,6 +11,8 @@ import statistics
 import subprocess
 import sys
 
+import orders
+
 GETS = 2000
 
 
@@ -21,9 +23,9 @@ class Bench:
         self.options = options
         self.rows = []
 
-    def limits(self, *arguments):
+    def limits(self, *arguments, pinned=True):
         """The yardstick's number, pinned to one core as the server is."""
-        done = subprocess.run(("taskset", "-c", "0", self.options.limits) + arguments,
+        done = subprocess.run((("taskset", "-c", "0") if pinned else ()) + (self.options.limits,) + arguments,
                               capture_output=True, text=True, check=True)
         return float(done.stdout)
 
@@ -72,7 +74,8 @@ def prepare(bench):
     for name, base, extra in (
             ("big", options.http + "/v2", ""),
             ("small", options.http + "/small/v2", ""),
-            ("small_tls", options.https + "/small/v2", ", ca_file '%s'" % options.bundle)):
+            ("small_tls", options.https + "/small/v2", ", ca_file '%s'" % options.bundle),
+            ("closing_tls", options.closing + "/small/v2", ", ca_file '%s'" % options.bundle)):
         bench.sql("""
             CREATE SERVER {0} FOREIGN DATA WRAPPER cupsource
               OPTIONS (api 'cupsource-v2', base_url '{1}', rate_limit '0'{2});
@@ -86,9 +89,12 @@ def live_calls(bench):
     What is measured is what a user would write: two typed values of the row.
     """
     options = bench.options
-    for what, server, url, ca_bundle in (
-            ("live call, http", "small", options.http, ()),
-            ("live call, https, system's CA bundle", "small_tls", options.https, (options.bundle,))):
+    for what, server, url, ca_bundle, text, bound in (
+            ("live call, http", "small", options.http, (), "least + 40 us", lambda least: least + 40),
+            ("live call, https, system's CA bundle", "small_tls", options.https, (options.bundle,),
+             "least + 40 us", lambda least: least + 40),
+            ("the same, reconnecting (handshake resumed)", "closing_tls", options.closing, (options.bundle,),
+             "2 x least", lambda least: 2 * least)):
         def ours(server=server):
             # The session is one process: pin it, as the yardstick is.
             return float(bench.sql("""
@@ -120,7 +126,7 @@ def live_calls(bench):
             return bench.limits("get", url + "/small/v2/products?limit=100", str(GETS), *ca_bundle)
 
         mine, yardstick = median_of(options.rounds, ours, least)
-        bench.row(what, mine, yardstick, "us", ("least + 40 us", yardstick + 40))
+        bench.row(what, mine, yardstick, "us", (text, bound(yardstick)))
 
 
 # The store alone: the page's rows lie in a table already, in the order in which the
@@ -187,7 +193,9 @@ def main():
     parser.add_argument("--limits", required=True)
     parser.add_argument("--http", required=True)
     parser.add_argument("--https", required=True)
+    parser.add_argument("--closing", required=True)
     parser.add_argument("--bundle", required=True)
+    parser.add_argument("--partner", required=True)
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     bench = Bench(parser.parse_args())
@@ -196,6 +204,7 @@ def main():
     prepare(bench)
     live_calls(bench)
     refresh(bench)
+    orders.measure(bench, median_of)
     sys.exit(0 if bench.table() else 1)
 
 
