@@ -1,7 +1,7 @@
 /*
  * servers.c
  *	  What becomes of stored orders and catalogues when their server is renamed
- *	  or dropped.
+ *	  or dropped, and when a server gets the name of an earlier one.
  *
  * The command itself decides who may; only then something is done, in the same
  * transaction.  DROP EXTENSION, DROP OWNED and DROP FOREIGN DATA WRAPPER with
@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
 #include "utils/builtins.h"
@@ -45,6 +46,14 @@ cs_server_change_read(Node *command, CsServerChange *change)
 			change->new_name = rename->newname;
 		}
 	}
+	else if (IsA(command, CreateForeignServerStmt))
+	{
+		CreateForeignServerStmt *create = castNode(CreateForeignServerStmt, command);
+
+		if (strcmp(create->fdwname, WRAPPER_NAME) == 0 &&
+			!OidIsValid(get_foreign_server_oid(create->servername, true)))
+			change->created = create->servername;
+	}
 	else if (IsA(command, DropStmt) &&
 			 castNode(DropStmt, command)->removeType == OBJECT_FOREIGN_SERVER)
 	{
@@ -76,6 +85,20 @@ follow_rename(const CsServerChange *change)
 }
 
 static void
+follow_create(const char *name)
+{
+	static CsStatement server_created = {
+		"SELECT cs_internal.server_created($1)", 1, {TEXTOID}
+	};
+	CsStateScope scope;
+	Datum		value = CStringGetTextDatum(name);
+
+	cs_state_enter(&scope);
+	cs_state_run(&server_created, &value, NULL);
+	cs_state_leave(&scope);
+}
+
+static void
 follow_drop(const char *name)
 {
 	static CsStatement server_dropped = {
@@ -94,8 +117,13 @@ cs_server_change_follow(const CsServerChange *change)
 {
 	ListCell   *lc;
 
-	if ((change->old_name == NULL && change->dropped == NIL) || !cs_extension_present())
+	if ((change->old_name == NULL && change->created == NULL && change->dropped == NIL) ||
+		!cs_extension_present())
 		return;
+
+	/* A superuser sees all orders anyway, and may mean the account that was there. */
+	if (change->created && !superuser())
+		follow_create(change->created);
 	if (change->old_name)
 		follow_rename(change);
 	foreach(lc, change->dropped)

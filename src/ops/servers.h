@@ -1,6 +1,6 @@
 /*
  * servers.h
- *	  ALTER SERVER ... RENAME and DROP SERVER, for the utility hook.
+ *	  CREATE SERVER, ALTER SERVER ... RENAME and DROP SERVER, for the utility hook.
  */
 #ifndef CS_OPS_SERVERS_H
 #define CS_OPS_SERVERS_H
@@ -12,6 +12,7 @@
 /* What a command does to servers of ours. */
 typedef struct CsServerChange
 {
+	const char *created;		/* or NULL */
 	List	   *dropped;		/* names, char * */
 	const char *old_name;		/* renamed; or NULL */
 	const char *new_name;
@@ -22,7 +23,8 @@ extern void cs_server_change_read(Node *command, CsServerChange *change);
 
 /*
  * After the command, which has checked that the user may: brings what is
- * stored in line with it.  Throws 55006 if orders would be lost with a server.
+ * stored in line with it.  Throws 55006 if orders would be lost with a server,
+ * 42710 if a new one would inherit the orders of an earlier one.
  */
 extern void cs_server_change_follow(const CsServerChange *change);
 

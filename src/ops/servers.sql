@@ -36,6 +36,26 @@ COMMENT ON FUNCTION cs_internal.server_renamed(text, text) IS
 'the same external id would be ordered again.';
 REVOKE ALL ON FUNCTION cs_internal.server_renamed(text, text) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.server_created(new_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  cached text;
+BEGIN
+  IF EXISTS (SELECT FROM cs_internal.orders AS o WHERE o.server = new_name) THEN
+    RAISE duplicate_object USING
+      MESSAGE = format('there are orders of an earlier server "%s"', new_name),
+      DETAIL = 'They would be seen by whoever may use the new one, and sent to its account.',
+      HINT = 'Use another name, or let a superuser create it.';
+  END IF;
+  FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
+    'price_history', 'balances', 'catalog_runs', 'list_pages'] LOOP
+    EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING new_name;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION cs_internal.server_created(text) IS
+'A user has created a server: it must not inherit the orders (42710) or the catalogue of an earlier one of its name.';
+REVOKE ALL ON FUNCTION cs_internal.server_created(text) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.server_dropped(old_name text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

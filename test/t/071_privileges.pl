@@ -97,5 +97,19 @@ for my $refused (
 }
 is(order_count($node, q{state = 'queued'}), 2, 'and the orders are as they were');
 
+# A server that gets the name of an earlier one.
+$node->safe_psql('postgres', q{
+	UPDATE cs_internal.orders SET state = 'failed';
+	INSERT INTO cs_internal.balances (server, balance, fetched_at, fingerprint) VALUES ('gone', 1, now(), 1);
+	DROP SERVER shop CASCADE;
+	GRANT USAGE ON FOREIGN DATA WRAPPER cupsource TO mallory});
+is(query_state($node, q{SET ROLE mallory; CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1')}),
+	'42710', 'does not inherit its orders');
+is(query_state($node, q{SET ROLE mallory; CREATE SERVER gone FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1')}),
+	'00000', 'a name without orders may be used again');
+is($node->safe_psql('postgres', q{SET ROLE mallory; SELECT count(*) FROM cs_balance}), 0, 'but what was cached is gone');
+is(query_state($node, q{CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1')}),
+	'00000', 'a superuser may mean the account that was there');
+
 $node->stop;
 done_testing();
