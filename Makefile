@@ -22,7 +22,7 @@ API      = api form form_reader cupsource_v1 cupsource_v2 customhub_v1
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset load run absent details refresh live
-ORDERS   = answer work transfer send record cancel follow take lookup enqueue mapping submit create ask
+ORDERS   = answer work transfer send record cancel follow take lookup insert enqueue mapping submit create ask
 WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them

@@ -32,13 +32,20 @@
 	object_ownercheck(DatabaseRelationId, database, role)
 #endif
 
-/* The index entries of a new row; the indexes' unique keys are enforced. */
+/*
+ * The index entries of a new row; the indexes' unique keys are enforced.  TRY:
+ * of a speculative one; those of the arbiters only set *conflict.
+ */
 #if PG_VERSION_NUM < 160000
 #define CS_INSERT_INDEX_TUPLES(result, slot, estate) \
 	((void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL))
+#define CS_TRY_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
+	((void) ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters))
 #else
 #define CS_INSERT_INDEX_TUPLES(result, slot, estate) \
 	((void) ExecInsertIndexTuples(result, slot, estate, false, false, NULL, NIL, false))
+#define CS_TRY_INDEX_TUPLES(result, slot, estate, conflict, arbiters) \
+	((void) ExecInsertIndexTuples(result, slot, estate, false, true, conflict, arbiters, false))
 #endif
 
 /* The number of this process among ProcGlobal->allProcs. */

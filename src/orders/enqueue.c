@@ -24,6 +24,7 @@
 #include "src/base/state.h"
 #include "src/client/options.h"
 #include "src/client/server.h"
+#include "src/orders/insert.h"
 #include "src/orders/orders.h"
 #include "src/shared/wake.h"
 #include "src/wire/datum.h"
@@ -61,53 +62,66 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 	MemoryContextDelete(cxt);
 }
 
-/* The values of the INSERT and of the comparison with what is there. */
+/* The row, for the INSERT and for the comparison with what is there. */
 static void
 fill(const ForeignServer *server, const CsOrderForm *form, Datum *values, char *nulls)
 {
-	values[0] = CStringGetTextDatum(server->servername);
-	values[1] = CStringGetTextDatum(form->external_id);
-	values[2] = form->lines;
-	values[3] = form->ship_to;
-	nulls[3] = form->ship_to ? ' ' : 'n';
-	values[4] = form->options;
-	nulls[4] = form->options ? ' ' : 'n';
+	memset(nulls, ' ', CS_ORDER_COLUMNS);
+	values[CS_ORDER_SERVER] = CStringGetTextDatum(server->servername);
+	values[CS_ORDER_EXTERNAL_ID] = CStringGetTextDatum(form->external_id);
+	values[CS_ORDER_LINES] = form->lines;
+	values[CS_ORDER_SHIP_TO] = form->ship_to;
+	nulls[CS_ORDER_SHIP_TO] = form->ship_to ? ' ' : 'n';
+	values[CS_ORDER_OPTIONS] = form->options;
+	nulls[CS_ORDER_OPTIONS] = form->options ? ' ' : 'n';
+	values[CS_ORDER_REPLACES] = Int64GetDatum(form->replaces);
+	nulls[CS_ORDER_REPLACES] = form->replaces ? ' ' : 'n';
+	values[CS_ORDER_CREATED_BY] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[CS_ORDER_ORIGIN] = cs_order_origin();
 }
 
-int64
-cs_order_enqueue(Oid serverid, const CsOrderForm *form)
+/*
+ * As a statement: waits for others that insert the same external id.  Returns
+ * whether it inserted the row, or else found the same order.
+ */
+static bool
+execute_insert(Datum *values, const char *nulls, int64 *id)
 {
 	static CsStatement insert_order = {
 		"INSERT INTO cs_internal.orders (server, external_id, lines, ship_to, options, replaces, "
-		"created_by, origin) VALUES ($1, $2, $3, $4, $5, $6, $7, cs_internal.origin()) "
-		"ON CONFLICT (server, external_id) DO NOTHING RETURNING id", 7,
-		{TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INT8OID, TEXTOID}
+		"created_by, origin) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+		"ON CONFLICT (server, external_id) DO NOTHING RETURNING id", 8,
+		{TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, TEXTOID}
 	};
 	static CsStatement order_existing = {
 		"SELECT cs_internal.order_existing($1, $2, $3, $4, $5)", 5,
 		{TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID}
 	};
-	const ForeignServer *server = cs_server_check(serverid, GetUserId());
 	CsStateScope scope;
-	Datum		values[7];
-	char		nulls[] = "       ";
 	bool		isnull;
 	bool		inserted;
+
+	cs_state_enter(&scope);
+	inserted = cs_state_run(&insert_order, values + CS_ORDER_SERVER,
+							nulls + CS_ORDER_SERVER) == 1;
+	if (!inserted)
+		cs_state_run(&order_existing, values + CS_ORDER_SERVER, nulls + CS_ORDER_SERVER);
+	*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	cs_state_leave(&scope);
+	return inserted;
+}
+
+int64
+cs_order_enqueue(Oid serverid, const CsOrderForm *form)
+{
+	const ForeignServer *server = cs_server_check(serverid, GetUserId());
+	Datum		values[CS_ORDER_COLUMNS];
+	char		nulls[CS_ORDER_COLUMNS];
 	int64		id;
 
 	cs_order_check(server, form);
 	fill(server, form, values, nulls);
-	values[5] = Int64GetDatum(form->replaces);
-	nulls[5] = form->replaces ? ' ' : 'n';
-	values[6] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-
-	cs_state_enter(&scope);
-	inserted = cs_state_run(&insert_order, values, nulls) == 1;
-	if (!inserted)
-		cs_state_run(&order_existing, values, nulls);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	cs_state_leave(&scope);
-	if (inserted)
+	if (cs_order_insert(values, nulls, &id) || execute_insert(values, nulls, &id))
 		cs_wake_at_commit();
 	return id;
 }

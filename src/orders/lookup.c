@@ -32,11 +32,16 @@ PG_FUNCTION_INFO_V1(cs_sql_adopt_queue);
  * same but not the setting.
  */
 Datum
+cs_order_origin(void)
+{
+	return CStringGetTextDatum(psprintf(UINT64_FORMAT "/%u/%s", GetSystemIdentifier(),
+										MyDatabaseId, cs_guc_instance ? cs_guc_instance : ""));
+}
+
+Datum
 cs_sql_origin(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf(UINT64_FORMAT "/%u/%s", GetSystemIdentifier(),
-											  MyDatabaseId,
-											  cs_guc_instance ? cs_guc_instance : "")));
+	return cs_order_origin();
 }
 
 /*

@@ -31,6 +31,9 @@ typedef struct CsOrderForm
  */
 extern int64 cs_order_enqueue(Oid serverid, const CsOrderForm *form);
 
+/* This database as the owner of a queue, as cs_internal.origin() gives it: text. */
+extern Datum cs_order_origin(void);
+
 /* Throws what is wrong with the form. */
 extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form);
 
