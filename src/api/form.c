@@ -4,7 +4,7 @@
  *	  bodies that it becomes.
  *
  * What an API can express, demands and limits is in its descriptor; here is
- * what holds for all of them.  The form's strings point into the JSON that it
+ * what holds for all of them.  The form's strings point into the tree that it
  * was read from, which lives in the same context.
  */
 #include "postgres.h"
@@ -20,16 +20,17 @@
 typedef struct LineReading
 {
 	CsLine		line;
-	const CsJson *designs;
+	const CsValue *designs;
 } LineReading;
 
 /* The form, and the parts that are read by tables of their own. */
 typedef struct FormReading
 {
 	CsForm		form;
-	const CsJson *bill_to;
-	const CsJson *customer;
-	const CsJson *branding;
+	const CsValue *bill_to;
+	const CsValue *customer;
+	const CsValue *branding;
+	const CsValue *extra;
 } FormReading;
 
 static const CsField design_fields[] =
@@ -94,60 +95,57 @@ static const CsField option_fields[] =
 	{"is_gift", CS_FIELD_FLAG, offsetof(FormReading, form.is_gift)},
 	{"is_rush", CS_FIELD_FLAG, offsetof(FormReading, form.is_rush)},
 	{"notes", CS_FIELD_STRING, offsetof(FormReading, form.notes)},
-	{"extra", CS_FIELD_OBJECT, offsetof(FormReading, form.extra)},
+	{"extra", CS_FIELD_OBJECT, offsetof(FormReading, extra)},
 	{0}
 };
 
 /* ---- reading ---- */
 
 /* The tree of a jsonb Datum in the current context; NULL, complained of, if it has none. */
-static const CsJson *
+static const CsValue *
 tree_of(CsFormReader *reader, Datum jsonb)
 {
-	char	   *utf8 = cs_utf8_from_jsonb(jsonb);
 	char	   *problem;
-	const CsJson *root = cs_json_parse(CurrentMemoryContext, utf8, strlen(utf8), &problem);
+	const CsValue *root = cs_value_from_jsonb(jsonb, &problem);
 
 	if (root == NULL)
 		cs_form_complain(reader, "%s", problem);
-	pfree(utf8);
 	return root;
 }
 
 /* Neither the argument nor JSON's null. */
 static bool
-is_given(Datum jsonb, const CsJson *tree)
+is_given(Datum jsonb, const CsValue *tree)
 {
-	return jsonb != 0 && (tree == NULL || cs_json_type(tree) != CS_JSON_NULL);
+	return jsonb != 0 && (tree == NULL || tree->type != CS_JSON_NULL);
 }
 
 /* Reads the list into an array of designs; returns how many. */
 static int
-read_designs(CsFormReader *reader, const CsJson *list, CsDesign **designs)
+read_designs(CsFormReader *reader, const CsValue *list, CsDesign **designs)
 {
-	int			n = (int) cs_json_length(list);
+	int			i = 0;
 
-	*designs = palloc0(sizeof(CsDesign) * Max(n, 1));
-	for (int i = 0; i < n; i++)
+	*designs = palloc0(sizeof(CsDesign) * Max(list->n, 1));
+	for (const CsValue *design = list->first; design; design = design->next, i++)
 	{
 		int			mark = cs_form_enter(reader, NULL, i);
 
-		cs_form_read_part(reader, "lines.designs.", design_fields, cs_json_at(list, i),
-						  *designs + i);
+		cs_form_read_part(reader, "lines.designs.", design_fields, design, *designs + i);
 		cs_form_leave(reader, mark);
 	}
-	return n;
+	return list->n;
 }
 
 /* What the line is of: one of the names that the API knows it by. */
 static void
-check_identified(CsFormReader *reader, const CsJson *line)
+check_identified(CsFormReader *reader, const CsValue *line)
 {
 	static const char *const names[] = {"sku", "product_id", "variation_id"};
 	StringInfoData known;
 
 	for (size_t i = 0; i < lengthof(names); i++)
-		if (cs_json_get(line, names[i]) != NULL)
+		if (cs_value_get(line, names[i]) != NULL)
 			return;
 	initStringInfo(&known);
 	for (size_t i = 0; i < lengthof(names); i++)
@@ -157,7 +155,7 @@ check_identified(CsFormReader *reader, const CsJson *line)
 }
 
 static void
-read_line(CsFormReader *reader, const CsJson *json, CsLine *line)
+read_line(CsFormReader *reader, const CsValue *json, CsLine *line)
 {
 	LineReading reading;
 	int			mark;
@@ -176,29 +174,29 @@ read_line(CsFormReader *reader, const CsJson *json, CsLine *line)
 }
 
 static void
-read_lines(CsFormReader *reader, const CsJson *lines, CsForm *form)
+read_lines(CsFormReader *reader, const CsValue *lines, CsForm *form)
 {
 	const CsOrderApi *orders = reader->api->orders;
 	int			ndesigns = 0;
+	int			i = 0;
 
-	if (cs_json_type(lines) != CS_JSON_ARRAY)
+	if (lines->type != CS_JSON_ARRAY)
 	{
-		cs_form_complain(reader, "must be an array, not %s",
-						 cs_json_type_name(cs_json_type(lines)));
+		cs_form_complain(reader, "must be an array, not %s", cs_json_type_name(lines->type));
 		return;
 	}
-	form->nlines = (int) cs_json_length(lines);
+	form->nlines = lines->n;
 	if (form->nlines == 0)
 		cs_form_complain(reader, "must have at least one line");
 	if (orders->max_lines > 0 && form->nlines > orders->max_lines)
 		cs_form_complain(reader, "must be at most %d lines, not %d", orders->max_lines,
 						 form->nlines);
 	form->lines = palloc0(sizeof(CsLine) * Max(form->nlines, 1));
-	for (int i = 0; i < form->nlines; i++)
+	for (const CsValue *line = lines->first; line; line = line->next, i++)
 	{
 		int			mark = cs_form_enter(reader, NULL, i);
 
-		read_line(reader, cs_json_at(lines, i), &form->lines[i]);
+		read_line(reader, line, &form->lines[i]);
 		cs_form_leave(reader, mark);
 		ndesigns += form->lines[i].ndesigns;
 	}
@@ -209,7 +207,7 @@ read_lines(CsFormReader *reader, const CsJson *lines, CsForm *form)
 
 /* An address in the United States has a state; others need none. */
 static CsAddress *
-read_address(CsFormReader *reader, const char *part, const CsJson *json)
+read_address(CsFormReader *reader, const char *part, const CsValue *json)
 {
 	CsAddress  *address = palloc0(sizeof(CsAddress));
 
@@ -251,7 +249,7 @@ read_parts(CsFormReader *reader, const FormReading *reading, CsForm *form)
 }
 
 static void
-read_options(CsFormReader *reader, const CsJson *json, CsForm *form)
+read_options(CsFormReader *reader, Datum jsonb, const CsValue *json, CsForm *form)
 {
 	FormReading reading;
 
@@ -260,6 +258,8 @@ read_options(CsFormReader *reader, const CsJson *json, CsForm *form)
 	if (!cs_form_read_part(reader, "", option_fields, json, &reading))
 		return;
 	*form = reading.form;
+	if (reading.extra)
+		form->extra = cs_json_from_member(jsonb, "extra");
 	read_parts(reader, &reading, form);
 }
 
@@ -284,7 +284,7 @@ read_external_id(CsFormReader *reader, const char *external_id, CsForm *form)
 static void
 read_documents(CsFormReader *reader, Datum lines, Datum ship_to, Datum options, CsForm *form)
 {
-	const CsJson *tree;
+	const CsValue *tree;
 	int			mark;
 
 	mark = cs_form_enter(reader, "lines", 0);
@@ -306,7 +306,7 @@ read_documents(CsFormReader *reader, Datum lines, Datum ship_to, Datum options, 
 	mark = cs_form_enter(reader, "options", 0);
 	tree = options ? tree_of(reader, options) : NULL;
 	if (is_given(options, tree) && tree)
-		read_options(reader, tree, form);
+		read_options(reader, options, tree, form);
 	cs_form_leave(reader, mark);
 }
 
@@ -451,13 +451,13 @@ cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns)
 	MemoryContext previous = MemoryContextSwitchTo(cxt);
 	CsDesign   *result = NULL;
 	CsFormReader reader;
-	const CsJson *list;
+	const CsValue *list;
 
 	cs_form_reader_init(&reader, NULL, NULL, required);
 	cs_form_enter(&reader, "designs", 0);
 	list = designs ? tree_of(&reader, designs) : NULL;
 	*ndesigns = 0;
-	if (reader.violations == 0 && cs_json_length(list) == 0)
+	if (reader.violations == 0 && (list == NULL || cs_value_length(list) == 0))
 		cs_form_complain(&reader, "must be an array with at least one design");
 	else if (list != NULL)
 		*ndesigns = read_designs(&reader, list, &result);

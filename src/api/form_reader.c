@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
+
 #include "src/api/form_reader.h"
 #include "src/wire/parse.h"
 
@@ -214,11 +216,18 @@ is_blank(const char *string)
 	return string[strspn(string, " \t\r\n")] == '\0';
 }
 
+/* The number's text; NULL unless it is one. */
+static const char *
+number_of(const CsValue *value)
+{
+	return value->type == CS_JSON_INTEGER || value->type == CS_JSON_DOUBLE ? value->text : NULL;
+}
+
 /* The text of an integer from 1 to the API's limit, or NULL with a complaint. */
 static const char *
-read_quantity(CsFormReader *reader, const CsJson *value)
+read_quantity(CsFormReader *reader, const CsValue *value)
 {
-	const char *number = cs_json_number(value);
+	const char *number = number_of(value);
 	int			limit = reader->api ? reader->api->orders->max_quantity : 0;
 	int64		quantity;
 	int64		digits;
@@ -237,9 +246,9 @@ read_quantity(CsFormReader *reader, const CsJson *value)
 
 /* The text of a number above zero, or NULL with a complaint. */
 static const char *
-read_measure(CsFormReader *reader, const CsJson *value)
+read_measure(CsFormReader *reader, const CsValue *value)
 {
-	const char *number = cs_json_number(value);
+	const char *number = number_of(value);
 	int64		digits = 1;
 	int			scale;
 
@@ -252,19 +261,18 @@ read_measure(CsFormReader *reader, const CsJson *value)
 
 /* The string, if it is of its kind; or NULL with a complaint. */
 static const char *
-read_string(CsFormReader *reader, CsFieldKind kind, const CsJson *value)
+read_string(CsFormReader *reader, CsFieldKind kind, const CsValue *value)
 {
 	const char *currency = reader->api ? reader->api->orders->only_currency : NULL;
-	size_t		length;
-	const char *string = cs_json_string(value, &length);
+	const char *string = value->text;
+	size_t		length = value->length;
 	const char *expected = NULL;
 
-	if (string == NULL)
+	if (value->type != CS_JSON_STRING)
 	{
-		if (kind == CS_FIELD_IDENTIFIER && cs_json_type(value) == CS_JSON_INTEGER)
-			return cs_json_number(value);
-		cs_form_complain(reader, "must be a string, not %s",
-						 cs_json_type_name(cs_json_type(value)));
+		if (kind == CS_FIELD_IDENTIFIER && value->type == CS_JSON_INTEGER)
+			return string;
+		cs_form_complain(reader, "must be a string, not %s", cs_json_type_name(value->type));
 		return NULL;
 	}
 	if (kind == CS_FIELD_IDENTIFIER && is_blank(string))
@@ -297,19 +305,17 @@ read_string(CsFormReader *reader, CsFieldKind kind, const CsJson *value)
 }
 
 static const char *
-read_flag(CsFormReader *reader, const CsJson *value)
+read_flag(CsFormReader *reader, const CsValue *value)
 {
-	bool		flag;
-
-	if (cs_json_boolean(value, &flag))
-		return flag ? "true" : "false";
+	if (value->type == CS_JSON_BOOLEAN)
+		return value->is_true ? "true" : "false";
 	cs_form_complain(reader, "must be true or false");
 	return NULL;
 }
 
 /* Stores the value of a field that is known and expressible. */
 static void
-read_field(CsFormReader *reader, const CsField *field, const CsJson *value, void *target)
+read_field(CsFormReader *reader, const CsField *field, const CsValue *value, void *target)
 {
 	void	   *slot = (char *) target + field->offset;
 
@@ -325,18 +331,18 @@ read_field(CsFormReader *reader, const CsField *field, const CsJson *value, void
 			*(const char **) slot = read_flag(reader, value);
 			break;
 		case CS_FIELD_OBJECT:
-			if (cs_json_type(value) != CS_JSON_OBJECT)
+			if (value->type != CS_JSON_OBJECT)
 				cs_form_complain(reader, "must be an object, not %s",
-								 cs_json_type_name(cs_json_type(value)));
+								 cs_json_type_name(value->type));
 			else
-				*(const CsJson **) slot = value;
+				*(const CsValue **) slot = value;
 			break;
 		case CS_FIELD_LIST:
-			if (cs_json_type(value) != CS_JSON_ARRAY)
+			if (value->type != CS_JSON_ARRAY)
 				cs_form_complain(reader, "must be an array, not %s",
-								 cs_json_type_name(cs_json_type(value)));
+								 cs_json_type_name(value->type));
 			else
-				*(const CsJson **) slot = value;
+				*(const CsValue **) slot = value;
 			break;
 		default:
 			*(const char **) slot = read_string(reader, field->kind, value);
@@ -346,13 +352,77 @@ read_field(CsFormReader *reader, const CsField *field, const CsJson *value, void
 
 /* ---- one part ---- */
 
+/*
+ * What the descriptors say of a part's fields, a bit for each.  All of them are
+ * constants of this library, known by their addresses, so it is found out once.
+ */
+typedef struct PartRules
+{
+	const char *const *api_fields;
+	const char *const *api_required;
+	const CsField *fields;
+	const char *part;			/* addresses are of several parts */
+	bool		url_required;
+	uint32		expressible;
+	uint32		required;
+} PartRules;
+
+static PartRules *known_rules = NULL;
+static int	nknown_rules = 0;
+
+static const PartRules *
+add_rules(const CsFormReader *reader, const char *part, const CsField *fields)
+{
+	PartRules	rules = {reader->fields, reader->required, fields, part, reader->url_required};
+
+	for (int i = 0; fields[i].name; i++)
+	{
+		Assert(i < 32);
+		if (cs_form_expresses(reader, part, fields[i].name))
+			rules.expressible |= 1U << i;
+		if (cs_form_requires(reader, part, fields[i].name))
+			rules.required |= 1U << i;
+	}
+	known_rules = known_rules ?
+		repalloc(known_rules, sizeof(PartRules) * (nknown_rules + 1)) :
+		MemoryContextAlloc(TopMemoryContext, sizeof(PartRules));
+	known_rules[nknown_rules] = rules;
+	return &known_rules[nknown_rules++];
+}
+
+static const PartRules *
+rules_of(const CsFormReader *reader, const char *part, const CsField *fields)
+{
+	for (int i = 0; i < nknown_rules; i++)
+	{
+		const PartRules *rules = &known_rules[i];
+
+		if (rules->fields == fields && rules->part == part &&
+			rules->api_fields == reader->fields && rules->api_required == reader->required &&
+			rules->url_required == reader->url_required)
+			return rules;
+	}
+	return add_rules(reader, part, fields);
+}
+
 typedef struct PartReading
 {
 	CsFormReader *reader;
-	const char *part;
-	const CsField *fields;
+	const PartRules *rules;
 	void	   *target;
 } PartReading;
+
+static bool
+is_expressible(const PartReading *reading, const CsField *field)
+{
+	return (reading->rules->expressible & (1U << (field - reading->rules->fields))) != 0;
+}
+
+static bool
+is_required(const PartReading *reading, const CsField *field)
+{
+	return (reading->rules->required & (1U << (field - reading->rules->fields))) != 0;
+}
 
 /* "sku, quantity, designs": what may stand here. */
 static char *
@@ -361,8 +431,8 @@ expressible_names(const PartReading *reading)
 	StringInfoData names;
 
 	initStringInfo(&names);
-	for (const CsField *field = reading->fields; field->name; field++)
-		if (cs_form_expresses(reading->reader, reading->part, field->name))
+	for (const CsField *field = reading->rules->fields; field->name; field++)
+		if (is_expressible(reading, field))
 			appendStringInfo(&names, "%s%s", names.len ? ", " : "", field->name);
 	return names.data;
 }
@@ -372,25 +442,24 @@ expressible_names(const PartReading *reading)
  * must be one.
  */
 static void
-read_member(const char *key, const CsJson *value, void *arg)
+read_member(const PartReading *reading, const CsValue *value)
 {
-	PartReading *reading = arg;
 	CsFormReader *reader = reading->reader;
-	const CsField *field = reading->fields;
+	const CsField *field = reading->rules->fields;
 	int			mark;
 
-	while (field->name && strcmp(field->name, key) != 0)
+	while (field->name && strcmp(field->name, value->name) != 0)
 		field++;
 	if (field->name == NULL)
 	{
-		cs_form_complain_of(reader, key, "is no field of the form; there are %s",
+		cs_form_complain_of(reader, value->name, "is no field of the form; there are %s",
 							expressible_names(reading));
 		return;
 	}
-	if (cs_json_type(value) == CS_JSON_NULL)
+	if (value->type == CS_JSON_NULL)
 		return;
 	mark = cs_form_enter(reader, field->name, 0);
-	if (cs_form_expresses(reader, reading->part, field->name))
+	if (is_expressible(reading, field))
 		read_field(reader, field, value, reading->target);
 	else
 		cs_form_complain(reader, "cannot be expressed by %s", reader->api->title);
@@ -399,36 +468,35 @@ read_member(const char *key, const CsJson *value, void *arg)
 
 /* What must be there and is not; what was there and wrong was complained of. */
 static void
-check_required(const PartReading *reading, const CsJson *object)
+check_required(const PartReading *reading, const CsValue *object)
 {
-	for (const CsField *field = reading->fields; field->name; field++)
+	for (const CsField *field = reading->rules->fields; field->name; field++)
 	{
 		const char *value = *(const char **) ((char *) reading->target + field->offset);
 		bool		blank = value != NULL && field->kind < CS_FIELD_OBJECT && is_blank(value);
 
-		if ((value != NULL && !blank) ||
-			!cs_form_requires(reading->reader, reading->part, field->name))
+		if ((value != NULL && !blank) || !is_required(reading, field))
 			continue;
 		if (blank)
 			cs_form_complain_of(reading->reader, field->name, "must not be blank");
-		else if (cs_json_get(object, field->name) == NULL)
+		else if (cs_value_get(object, field->name) == NULL)
 			cs_form_complain_of(reading->reader, field->name, "is required");
 	}
 }
 
 bool
 cs_form_read_part(CsFormReader *reader, const char *part, const CsField *fields,
-				  const CsJson *object, void *target)
+				  const CsValue *object, void *target)
 {
-	PartReading reading = {reader, part, fields, target};
+	PartReading reading = {reader, rules_of(reader, part, fields), target};
 
-	if (cs_json_type(object) != CS_JSON_OBJECT)
+	if (object->type != CS_JSON_OBJECT)
 	{
-		cs_form_complain(reader, "must be an object, not %s",
-						 cs_json_type_name(cs_json_type(object)));
+		cs_form_complain(reader, "must be an object, not %s", cs_json_type_name(object->type));
 		return false;
 	}
-	cs_json_each(object, read_member, &reading);
+	for (const CsValue *member = object->first; member; member = member->next)
+		read_member(&reading, member);
 	check_required(&reading, object);
 	return true;
 }

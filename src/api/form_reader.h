@@ -10,6 +10,7 @@
 #include "lib/stringinfo.h"
 
 #include "src/api/form.h"
+#include "src/api/form_value.h"
 
 typedef enum CsFieldKind
 {
@@ -23,8 +24,8 @@ typedef enum CsFieldKind
 	CS_FIELD_QUANTITY,			/* const char *: the text of an integer */
 	CS_FIELD_MEASURE,			/* const char *: the text of a number */
 	CS_FIELD_FLAG,				/* const char *: "true" or "false" */
-	CS_FIELD_OBJECT,			/* const CsJson * */
-	CS_FIELD_LIST				/* const CsJson * */
+	CS_FIELD_OBJECT,			/* const CsValue * */
+	CS_FIELD_LIST				/* const CsValue * */
 } CsFieldKind;
 
 /* A field of a part of the form; a table of them is ended by a NULL name. */
@@ -68,7 +69,7 @@ extern void cs_form_complain_of(CsFormReader *reader, const char *name, const ch
  * part's struct, zeroed.  False if it is no object at all.
  */
 extern bool cs_form_read_part(CsFormReader *reader, const char *part, const CsField *fields,
-							  const CsJson *object, void *target);
+							  const CsValue *object, void *target);
 
 /* Does the API demand this field? */
 extern bool cs_form_requires(const CsFormReader *reader, const char *part, const char *name);
