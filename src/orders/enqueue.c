@@ -57,8 +57,8 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("lines must not be null")));
-	(void) cs_form_read(cxt, api, CS_FORM_ORDER, cs_utf8_from_server(form->external_id),
-						form->lines, form->ship_to, form->options);
+	(void) cs_form_read(cxt, api, CS_FORM_ORDER, form->external_id, form->lines, form->ship_to,
+						form->options);
 	MemoryContextDelete(cxt);
 }
 

@@ -171,8 +171,7 @@ prepare_body(Claimed *claimed)
 			if (isnull)
 				parts[i] = (Datum) 0;
 		}
-		form = cs_form_read(CurrentMemoryContext, api, CS_FORM_ORDER,
-							cs_utf8_from_server(transfer->external_id),
+		form = cs_form_read(CurrentMemoryContext, api, CS_FORM_ORDER, transfer->external_id,
 							parts[0], parts[1], parts[2]);
 		body = cs_form_order_body(api, form, &transfer->body_length);
 	}
