@@ -106,6 +106,7 @@ REVOKE ALL ON cs_internal.orders FROM PUBLIC;
 
 -- What waits, or is on the wire; calls ('call') before the queue ('queue'), then by due time.
 CREATE INDEX orders_due ON cs_internal.orders (server, state, path, next_attempt_at, id)
+  WITH (deduplicate_items = off)
   WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX orders_poll ON cs_internal.orders (server, poll_at) WHERE poll_at IS NOT NULL;
 CREATE INDEX orders_remote ON cs_internal.orders (server, remote_id) WHERE remote_id IS NOT NULL;
