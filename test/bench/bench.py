@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import orders
+import trigger
 
 GETS = 2000
 
@@ -204,6 +205,7 @@ def main():
     prepare(bench)
     live_calls(bench)
     refresh(bench)
+    trigger.measure(bench)
     orders.measure(bench, median_of)
     sys.exit(0 if bench.table() else 1)
 
