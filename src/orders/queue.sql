@@ -301,6 +301,8 @@ BEGIN
     -- Somebody came back for it: a retry of the transaction, or another one.
     UPDATE cs_internal.orders AS o
        SET caller_xids = array_append(o.caller_xids, caller), lost_at = NULL,
+           -- It was to be cancelled because nobody had come back so far.
+           cancel_requested_at = CASE WHEN o.lost_at IS NULL THEN o.cancel_requested_at END,
            state = CASE o.state WHEN 'orphaned' THEN 'placed' ELSE o.state END,
            poll_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.poll_at END,
            changed_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.changed_at END

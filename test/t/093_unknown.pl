@@ -95,6 +95,20 @@ is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('unavailable
 	'an order that a 503 may hide is cancelled');
 is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'Cancelled', 'there as well');
 
+# ---- given up while the partner may have it, and wanted after all ----
+
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'hang_after', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'rate_limited', retry_after => 4, method => 'POST', path => 'orders$', times => 1 });
+is(query_state($node, q{SET statement_timeout = '500ms'; } . order('cs_create_order', 'hub', 'came-back')),
+	'57014', 'a caller leaves while the partner may have its order');
+wait_for($node, q{SELECT state = 'queued' AND cancel_requested_at IS NOT NULL FROM cs_internal.orders WHERE external_id = 'came-back'});
+is($node->safe_psql('postgres', order('cs_create_order', 'hub', 'came-back') =~ s/SELECT/SELECT state FROM/r), 'placed',
+	'who comes back for an order that was to be cancelled gets it');
+is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'ApprovalPending', 'and keeps it');
+is(state_of('came-back'), 'placed', 'here as well');
+
 # ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'};
