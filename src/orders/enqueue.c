@@ -81,8 +81,10 @@ fill(const ForeignServer *server, const CsOrderForm *form, Datum *values, char *
 }
 
 /*
- * As a statement: waits for others that insert the same external id.  Returns
- * whether it inserted the row, or else found the same order.
+ * As a statement: waits for others that insert the same external id, and finds
+ * the same order if it is there.  Returns whether the worker has to see it:
+ * a row that was inserted, or one that was called for in vain, stays only now
+ * and was about to be cancelled.
  */
 static bool
 execute_insert(Datum *values, const char *nulls, int64 *id)
@@ -97,18 +99,27 @@ execute_insert(Datum *values, const char *nulls, int64 *id)
 		"SELECT cs_internal.order_existing($1, $2, $3, $4, $5)", 5,
 		{TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID}
 	};
+	static CsStatement order_wanted = {"SELECT cs_internal.order_wanted($1)", 1, {INT8OID}};
 	CsStateScope scope;
+	Datum		value;
 	bool		isnull;
-	bool		inserted;
+	bool		seen_to;
 
 	cs_state_enter(&scope);
-	inserted = cs_state_run(&insert_order, values + CS_ORDER_SERVER,
-							nulls + CS_ORDER_SERVER) == 1;
-	if (!inserted)
+	seen_to = cs_state_run(&insert_order, values + CS_ORDER_SERVER,
+						   nulls + CS_ORDER_SERVER) == 1;
+	if (!seen_to)
 		cs_state_run(&order_existing, values + CS_ORDER_SERVER, nulls + CS_ORDER_SERVER);
 	*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (!seen_to)
+	{
+		value = Int64GetDatum(*id);
+		cs_state_run(&order_wanted, &value, NULL);
+		seen_to = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											 &isnull));
+	}
 	cs_state_leave(&scope);
-	return inserted;
+	return seen_to;
 }
 
 int64

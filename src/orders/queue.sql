@@ -258,6 +258,33 @@ COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) 
 'The id of the order with this external id, if its content is the same; otherwise error 23505.';
 REVOKE ALL ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
 
+-- Queued, in the transaction of whoever queues it, when it is there already.
+CREATE FUNCTION cs_internal.order_wanted(order_id bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old record;
+BEGIN
+  SELECT t.server, t.external_id, t.state, t.created_by INTO old FROM cs_internal.orders AS t
+   WHERE t.id = order_id AND (t.caller_xids IS NOT NULL OR t.state = 'orphaned') FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  UPDATE cs_internal.orders AS t
+     SET caller_xids = NULL, lost_at = NULL,
+         cancel_requested_at = CASE WHEN t.lost_at IS NULL THEN t.cancel_requested_at END,
+         state = CASE t.state WHEN 'orphaned' THEN 'placed' ELSE t.state END,
+         changed_at = CASE t.state WHEN 'orphaned' THEN clock_timestamp() ELSE t.changed_at END
+   WHERE t.id = order_id;
+  IF old.state = 'orphaned' THEN
+    PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, 'placed', old.created_by);
+  END IF;
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_wanted(bigint) IS
+'An order of the call path is queued as well: it stays, whatever becomes of its callers, if this transaction commits. '
+'True if that was open so far.';
+REVOKE ALL ON FUNCTION cs_internal.order_wanted(bigint) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.order_take(request jsonb) RETURNS TABLE (id bigint, disposition text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -130,6 +130,7 @@ my @kinds = (
 	[ 'called', 12, 1, sub { "BEGIN;\n" . call($_[0]) . "COMMIT;\n" } ],
 	[ 'called in a block', 4, 1, sub { "BEGIN;\n" . block($_[0], call($_[0]), 0) . "COMMIT;\n" } ],
 	[ 'called, in a hurry', 3, 1, sub { "BEGIN;\nSET LOCAL statement_timeout = '20ms';\n" . call($_[0]) . "COMMIT;\n" } ],
+	[ 'called or enqueued', 4, 1, sub { "BEGIN;\n" . ($_[1] % 2 ? call($_[0]) : enqueue($_[0])) . "COMMIT;\n" } ],
 	[ 'called, rolled back', 3, 0, sub { "BEGIN;\n" . call($_[0]) . "ROLLBACK;\n" } ],
 	[ 'called, savepoint', 3, 0, sub { "BEGIN;\nSAVEPOINT s;\n" . call($_[0]) . "ROLLBACK TO s;\nCOMMIT;\n" } ],
 	[ 'called, block', 2, 0, sub { "BEGIN;\n" . block($_[0], call($_[0]), 1) . "COMMIT;\n" } ],

@@ -109,6 +109,24 @@ is($node->safe_psql('postgres', order('cs_create_order', 'hub', 'came-back') =~ 
 is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'ApprovalPending', 'and keeps it');
 is(state_of('came-back'), 'placed', 'here as well');
 
+# ---- called in vain, then queued under the same external id ----
+
+for my $rolled_back (0, 1)
+{
+	my $id = "queued-after-all-$rolled_back";
+
+	$sandbox->reset;
+	$sandbox->faults({ action => 'hang_after', method => 'POST', path => 'orders$', times => 1 });
+	is(query_state($node, q{SET statement_timeout = '500ms'; } . order('cs_create_order', 'hub', $id)), '57014', 'a caller leaves');
+	$node->safe_psql('postgres', 'BEGIN; ' . order('cs_enqueue_order', 'hub', $id) . ($rolled_back ? 'ROLLBACK' : 'COMMIT'));
+	wait_for($node, qq{SELECT state NOT IN ('queued', 'sending', 'cancelling') AND caller_xids IS NULL
+		FROM cs_internal.orders WHERE external_id = '$id'});
+	is(state_of($id), $rolled_back ? 'cancelled' : 'placed', $rolled_back ? 'what it queues instead and rolls back is cancelled' :
+		'what it queues instead and commits is kept');
+	is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), $rolled_back ? 'Cancelled' : 'ApprovalPending',
+		'there as well');
+}
+
 # ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'};
