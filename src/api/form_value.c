@@ -155,12 +155,11 @@ walk_container(Walk *walk, JsonbContainer *container)
 
 /* The document as its text is parsed; NULL and *problem if that cannot be. */
 static const CsJson *
-parse_text(const JsonbContainer *container, int length, char **problem)
+parse_text(Datum jsonb, char **problem)
 {
-	char	   *text = JsonbToCString(NULL, unconstify(JsonbContainer *, container), length);
+	char	   *utf8 = cs_utf8_from_jsonb(jsonb);
 
-	text = pg_server_to_any(text, (int) strlen(text), PG_UTF8);
-	return cs_json_parse(CurrentMemoryContext, text, strlen(text), problem);
+	return cs_json_parse(CurrentMemoryContext, utf8, strlen(utf8), problem);
 }
 
 const CsValue *
@@ -172,7 +171,7 @@ cs_value_from_jsonb(Datum jsonb, char **problem)
 	*problem = NULL;
 	if (walk_container(&walk, &document->root))
 		return walk.root;
-	if (parse_text(&document->root, VARSIZE(document), problem) != NULL)
+	if (parse_text(jsonb, problem) != NULL)
 		elog(ERROR, "jsonb document is sound as a text only");
 	return NULL;
 }
@@ -204,8 +203,7 @@ cs_json_from_member(Datum jsonb, const char *name)
 
 	if (getKeyJsonValueFromContainer(&document->root, name, (int) strlen(name), &member) == NULL)
 		return NULL;
-	Assert(member.type == jbvBinary);
-	json = parse_text(member.val.binary.data, member.val.binary.len, &problem);
+	json = parse_text(JsonbPGetDatum(JsonbValueToJsonb(&member)), &problem);
 	if (json == NULL)
 		elog(ERROR, "member \"%s\" of a jsonb document is not sound: %s", name, problem);
 	return json;
