@@ -45,7 +45,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catal
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options
-ISOLATION = orders_same_id orders_claim
+ISOLATION = orders_same_id orders_claim orders_races
 
 # C drivers that print TAP: test/unit/NAME.c.
 UNITS = budget tokens parse
