@@ -108,7 +108,9 @@ cs_work_step(const char *activity, CsStep step, void *arg, bool *ok)
 		}
 	}
 	MemoryContextSwitchTo(cxt);
-	pgstat_report_stat(true);
+
+	/* Not at once while a partner may answer: a caller may be waiting for that. */
+	pgstat_report_stat(!cs_orders_busy());
 	pgstat_report_activity(STATE_IDLE, NULL);
 	if (ok)
 		*ok = success;

@@ -14,7 +14,8 @@
  *
  * Only the caller begins a generation, so a worker that took an earlier one
  * finds another number (or a FREE slot) and lets it be.  The request itself
- * stands in a segment of the caller's, because it can be of any size.  The
+ * stands in the slot, or, since it can be of any size, in a segment of the
+ * caller's: making and mapping one costs as much as a statement.  The
  * worker may come too late to attach it: then the caller has left, or a
  * stranger's segment has the same handle by chance, which its first bytes tell.
  *
@@ -43,6 +44,9 @@
 
 #define SEGMENT_MAGIC UINT64CONST(0x6370736f75726365)
 
+/* Requests up to this size need no segment: nearly all of them. */
+#define SHORT_REQUEST 2048
+
 typedef enum SlotState
 {
 	SLOT_FREE,
@@ -59,8 +63,9 @@ typedef struct HandoffSlot
 	uint64		turn;			/* the order of announcements */
 	Oid			database;
 	CsHandoffKind kind;
-	dsm_handle	segment;
+	dsm_handle	segment;		/* DSM_HANDLE_INVALID: the request is short */
 	size_t		length;
+	char		request[SHORT_REQUEST];
 	CsHandoffReply reply;		/* when DONE */
 } HandoffSlot;
 
@@ -158,9 +163,10 @@ fill_segment(const char *payload, size_t length, uint64 generation)
 	return segment;
 }
 
-/* False: there is no room for the database. */
+/* False: there is no room for the database.  Without a segment the request is short. */
 static bool
-announce(CsHandoffKind kind, dsm_segment *segment, size_t length, uint64 generation)
+announce(CsHandoffKind kind, const char *payload, size_t length, dsm_segment *segment,
+		 uint64 generation)
 {
 	HandoffSlot *slot = &handoff->slots[CS_MY_PROC_NUMBER];
 	CsDatabase *entry;
@@ -173,8 +179,10 @@ announce(CsHandoffKind kind, dsm_segment *segment, size_t length, uint64 generat
 		slot->turn = ++handoff->turns;
 		slot->database = MyDatabaseId;
 		slot->kind = kind;
-		slot->segment = dsm_segment_handle(segment);
+		slot->segment = segment ? dsm_segment_handle(segment) : DSM_HANDLE_INVALID;
 		slot->length = length;
+		if (segment == NULL)
+			memcpy(slot->request, payload, length);
 		slot->state = SLOT_ANNOUNCED;
 		entry->announced++;
 		cs_database_wake(entry);
@@ -298,7 +306,7 @@ cs_handoff_call(CsHandoffKind kind, const char *payload, size_t length, CsHandof
 {
 	static bool registered = false;
 	uint64		generation = handoff->slots[CS_MY_PROC_NUMBER].generation + 1;
-	dsm_segment *segment;
+	dsm_segment *volatile segment = NULL;
 
 	if (RecoveryInProgress())
 		ereport(ERROR,
@@ -316,10 +324,11 @@ cs_handoff_call(CsHandoffKind kind, const char *payload, size_t length, CsHandof
 		registered = true;
 	}
 
-	segment = fill_segment(payload, length, generation);
+	if (length > SHORT_REQUEST)
+		segment = fill_segment(payload, length, generation);
 	PG_TRY();
 	{
-		if (!announce(kind, segment, length, generation))
+		if (!announce(kind, payload, length, segment, generation))
 			throw_no_worker(UNSERVED_NO_ROOM);
 		wait_for_reply(reply);
 	}
@@ -328,7 +337,8 @@ cs_handoff_call(CsHandoffKind kind, const char *payload, size_t length, CsHandof
 		(void) free_slot(false);
 	}
 	PG_END_TRY();
-	dsm_detach(segment);
+	if (segment)
+		dsm_detach(segment);
 }
 
 /*
@@ -371,10 +381,17 @@ static char *
 copy_payload(int slot, const HandoffSlot *copy)
 {
 	char	   *payload = palloc(copy->length + 1);
-	dsm_segment *segment = dsm_attach(copy->segment);
+	dsm_segment *segment;
 	SegmentHeader *header;
 	bool		same;
 
+	if (copy->segment == DSM_HANDLE_INVALID)
+	{
+		memcpy(payload, copy->request, copy->length);
+		payload[copy->length] = '\0';
+		return payload;
+	}
+	segment = dsm_attach(copy->segment);
 	if (segment == NULL)
 		return NULL;
 	header = dsm_segment_address(segment);
