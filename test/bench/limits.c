@@ -5,6 +5,7 @@
  *	  limits get URL N [CA]   median microseconds of N GETs on one connection, or,
  *							  if the server closes it, with a resumed handshake
  *	  limits post URL N       the same of N POSTs of an order
+ *	  limits flush FILE N     median microseconds of N writes to FILE, each flushed to the disk
  *	  limits fetch URL        seconds to follow the cursors from URL to the end
  *	  limits parse URL        seconds to parse, with json-c, what fetch fetched
  *
@@ -12,12 +13,14 @@
  * the partner's API asks for and the offer to compress.
  */
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ORDER \
 	"{\"line_items\":[{\"product_id\":\"prod_1\",\"quantity\":500}]," \
@@ -104,6 +107,33 @@ measure_get(CURL *curl, Buffer *buffer, const char *url, int n)
 	free(took);
 }
 
+/* What every COMMIT waits for. */
+static void
+measure_flush(const char *name, int n)
+{
+	static char block[8192];
+	double	   *took = calloc(n, sizeof(double));
+	int			fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	/* As in a segment of the WAL, the file has its length before. */
+	for (int i = -1; i < n; i++)
+	{
+		double		start = now_us();
+
+		if (pwrite(fd, block, sizeof(block), 0) != sizeof(block) || fdatasync(fd) != 0)
+		{
+			perror(name);
+			exit(1);
+		}
+		if (i >= 0)
+			took[i] = now_us() - start;
+	}
+	close(fd);
+	qsort(took, n, sizeof(double), ascending);
+	printf("%.2f\n", took[n / 2]);
+	free(took);
+}
+
 /*
  * Follow the cursors; each page is kept behind the one before, with its NUL.
  * The cursor is found by its key, not by parsing: that is not counted here.
@@ -184,6 +214,8 @@ main(int argc, char **argv)
 		}
 		measure_get(curl, &buffer, argv[2], atoi(argv[3]));
 	}
+	else if (strcmp(argv[1], "flush") == 0 && argc >= 4)
+		measure_flush(argv[2], atoi(argv[3]));
 	else if (strcmp(argv[1], "fetch") == 0 || strcmp(argv[1], "parse") == 0)
 		measure_fetch(curl, &buffer, argv[2], argv[1][0] == 'p');
 	else
