@@ -109,6 +109,12 @@ is($node->safe_psql('postgres', 'SELECT state FROM ' . order('shop_v1', 'limited
 is($node->safe_psql('postgres', q{SELECT string_agg(status::text, ' ' ORDER BY attempt) FROM cs_order_attempts WHERE external_id = 'limited'}),
 	'429 201', 'each attempt is kept');
 
+# A request of several kilobytes reaches the worker by another way than a short one.
+is($node->safe_psql('postgres', q{SELECT state FROM cs_create_order(
+	(SELECT jsonb_agg('{"sku": "CS-8OZ-ECO", "quantity": 1000}'::jsonb) FROM generate_series(1, 100)),
+	} . $order{shop_v1}[1] . q{, 'long', '{"currency": "USD"}', 'shop_v1')}), 'placed', 'a long order is placed');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_order_lines WHERE external_id = 'long'}), 100, 'whole');
+
 # A partner that processes and does not answer.
 for my $fault (qw(drop_after hang_after))
 {
