@@ -213,7 +213,7 @@ start_attempt(CsCall *call)
 		.body_length = call->spec.body_length,
 		.parts = call->spec.parts,
 		.nparts = call->spec.nparts,
-		.repeatable = call->spec.repeatable,
+		.repeatable = call->spec.repeatable && !call->spec.one_by_one,
 		.retry = call->attempts > 0,
 		.timeout_ms = call->spec.timeout_ms,
 		.limiter_ms = call->limiter_ms - call->counted_ms,

@@ -116,7 +116,8 @@ begin_transfer(CsTransfer *transfer)
 		(placing && transfer->account->api->orders->create_idempotent);
 	spec.priority = kinds[transfer->kind].priority;
 
-	/* Another try of an order is a decision that is recorded first. */
+	/* Another try of an order is a decision that is recorded first, not libcurl's. */
+	spec.one_by_one = placing;
 	spec.max_retries = placing ? 0 : cs_guc_max_retries;
 	spec.timeout_ms = placing || transfer->kind == CS_TRANSFER_CANCEL ?
 		cs_guc_order_timeout : cs_guc_timeout;
