@@ -1,0 +1,116 @@
+#!/usr/bin/perl
+#
+# A dump holds every order, event and price.  What is restored from it orders
+# nothing until somebody says that it is to.
+use strict;
+use warnings;
+use CupsourceTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0, '--products' => 20, '--models' => 3, '--variations' => 5);
+my $node = cupsource_node('source');
+create_accounts($node, $sandbox, options => { rate_limit => 0, poll_interval => '1d' });
+
+my %order = (
+	shop_v1 => q{'[{"sku": "CS-8OZ-ECO", "quantity": 5000}]', '{"line1": "123 Commerce Way", "city": "Portland", "state": "OR",
+	  "postal_code": "97201"}', 'EXTERNAL', '{"currency": "USD"}', 'shop_v1'},
+	hub => q{'[{"sku": "BC-3001-L-BLACK", "quantity": 1}]', '{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn",
+	  "state": "NY", "postal_code": "11201", "country": "US"}', 'EXTERNAL', NULL, 'hub'});
+
+sub order
+{
+	my ($function, $server, $external_id) = @_;
+
+	return "SELECT $function(" . $order{$server} =~ s/EXTERNAL/$external_id/r . ');';
+}
+
+# ---- something of everything ----
+
+$node->safe_psql('postgres', "CALL cs_refresh_catalog('$_')") for qw(shop_v1 hub);
+$sandbox->catalog(reprice => { 'CS-8OZ-ECO' => '0.11' });
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v1')});
+$node->safe_psql('postgres', order('cs_create_order', 'hub', $_)) for qw(placed shipped cancelled);
+$node->safe_psql('postgres', q{SELECT cs_cancel_order('cancelled')});
+$sandbox->advance($node->safe_psql('postgres', q{SELECT remote_id FROM cs_orders WHERE external_id = 'shipped'}), 'Shipped');
+is($node->safe_psql('postgres', q{SELECT cs_order_status('shipped', '0 s')}), 'shipped', 'an order with a parcel');
+$sandbox->faults({ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 });
+is(query_state($node, order('cs_create_order', 'shop_v1', 'uncertain')), 'PA009', 'an order that nobody knows of');
+wait_for($node, q{SELECT count(*) = 0 FROM cs_internal.orders WHERE caller_xids IS NOT NULL AND lost_at IS NULL});
+
+# Three that cannot be sent; then the queue stands still, so that both sides can be compared.
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (SET base_url 'http://127.0.0.1:1')});
+$node->safe_psql('postgres', join ' ', map { order('cs_enqueue_order', 'hub', "queued-$_") } 1 .. 3);
+wait_for($node, q{SELECT min(attempts) > 0 FROM cs_orders WHERE external_id LIKE 'queued-%'});
+$node->append_conf('postgresql.conf', "cupsource.instance = 'closed'");
+$node->reload;
+$node->wait_for_log(qr/order queue of database "postgres" belongs to another cluster and is on hold/);
+wait_for($node, q{SELECT count(*) = 3 FROM cs_orders WHERE external_id LIKE 'queued-%' AND state = 'queued'});
+
+# ---- dumped and restored ----
+
+my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
+my $restored = cupsource_node('restored', extension => 0);
+command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'dumped');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $restored->connstr('postgres'), $dump ], 'restored');
+
+# Whatever the extension keeps, row by row; of sequences, where they stand.
+sub contents
+{
+	my ($in, $database) = @_;
+	my %contents;
+
+	for (split /\n/, $in->safe_psql($database, q{
+		SELECT c.oid::regclass, c.relkind FROM pg_extension AS e, unnest(e.extconfig) AS t (id) JOIN pg_class AS c ON c.oid = t.id
+		 WHERE e.extname = 'cupsource'}))
+	{
+		my ($relation, $kind) = split /\|/;
+
+		$contents{$relation} = $in->safe_psql($database, $kind eq 'S' ? "SELECT 1, last_value FROM $relation" :
+			"SELECT count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM $relation AS t");
+	}
+	return \%contents;
+}
+
+my $before = contents($node, 'postgres');
+is_deeply(contents($restored, 'postgres'), $before, 'every row is there, as it was');
+for my $relation (qw(orders order_events order_attempts shipments queue_claim))
+{
+	cmp_ok($before->{"cs_internal.$relation"} =~ s/\|.*//sr, '>', 0, "rows of $relation among them");
+}
+is($restored->safe_psql('postgres', q{SELECT count(*) FROM cs_products}), $node->safe_psql('postgres', q{SELECT count(*) FROM cs_products}),
+	'the catalogue');
+my $history = q{SELECT count(*), count(DISTINCT unit_price) FROM cs_price_history WHERE sku = 'CS-8OZ-ECO'};
+is($restored->safe_psql('postgres', $history), '2|2', 'and what it cost before');
+
+# ---- on hold ----
+
+my $held = 'held: this database is a copy, see cs_adopt_queue';
+my $posts = $sandbox->count(method => 'POST', path => '.*/orders');
+$restored->safe_psql('postgres', "ALTER SERVER hub OPTIONS (SET base_url '" . $sandbox->url . "');" . order('cs_enqueue_order', 'hub', 'here'));
+$restored->wait_for_log(qr/order queue of database "postgres" belongs to another cluster and is on hold/);
+is($restored->safe_psql('postgres', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs_queue WHERE state = 'queued'}), $held,
+	'a restored queue is on hold, and says so');
+is(query_state($restored, order('cs_create_order', 'hub', 'called')), '55000', 'nothing is placed by a call either');
+is($sandbox->count(method => 'POST', path => '.*/orders'), $posts, 'nothing was sent');
+
+# In the same cluster it is a copy all the same.
+$node->safe_psql('postgres', 'CREATE DATABASE second');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('second'), $dump ], 'restored beside the original');
+is($node->safe_psql('second', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs_queue WHERE state = 'queued'}), $held,
+	'that queue is on hold, too');
+
+# ---- adopted ----
+
+is($restored->safe_psql('postgres', 'SELECT cs_adopt_queue()'), $restored->safe_psql('postgres',
+		q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'}),
+	'adopting says how many open orders came along');
+wait_for($restored, q{SELECT count(*) = 0 FROM cs_orders WHERE state IN ('queued', 'sending')});
+is($restored->safe_psql('postgres', q{SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM cs_orders WHERE state = 'placed' AND server = 'hub'}),
+	'here placed queued-1 queued-2 queued-3', 'then they are placed');
+is(join(' ', sort map { $_->{external_id} } $sandbox->orders(api => 'customhub-v1')),
+	'cancelled here placed queued-1 queued-2 queued-3 shipped', 'each once');
+is($restored->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE external_id = 'uncertain'}), 'uncertain',
+	'what nobody knew of still waits for a person');
+
+done_testing();
