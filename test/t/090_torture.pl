@@ -7,7 +7,7 @@
 # compared with what was committed here.
 #
 #   SEED      of everything that is random here; it is printed
-#   ORDERS    how many are ordered (1000); there is a kill for every 20 of them
+#   ORDERS    how many are ordered, by "make torture"; there is a kill for every 20 of them
 use strict;
 use warnings;
 use CupsourceTest;
@@ -16,8 +16,10 @@ use POSIX qw(:sys_wait_h);
 use Test::More;
 use Time::HiRes qw(time);
 
+plan skip_all => 'run by "make torture"' unless $ENV{ORDERS};
+
 my $seed = $ENV{SEED} || int(rand(2**31));
-my $orders = $ENV{ORDERS} || 1000;
+my $orders = $ENV{ORDERS};
 my $sessions = 6;
 my $rounds = int($orders / 16) || 1;
 my $kills = int($orders / 20) || 1;
