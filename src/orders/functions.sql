@@ -23,7 +23,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_enqueue_order';
 COMMENT ON FUNCTION @extschema@.cs_enqueue_order(jsonb, jsonb, text, jsonb, text) IS
 'Queues an order in this transaction and returns its row of cs_orders; it is sent after COMMIT, once. Arguments and '
-'form as for cs_create_order. Errors: 22023 and 23502 (the form), 23505 (other content under this id).';
+'form as for cs_create_order. Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA012 (it was '
+'cancelled because the transaction that had called cs_create_order rolled back).';
 
 CREATE FUNCTION @extschema@.cs_submit_order() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE

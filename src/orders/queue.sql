@@ -258,31 +258,51 @@ COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) 
 'The id of the order with this external id, if its content is the same; otherwise error 23505.';
 REVOKE ALL ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
 
--- Queued, in the transaction of whoever queues it, when it is there already.
+-- Queued, in the transaction of whoever queues it, after it was called for in vain.
 CREATE FUNCTION cs_internal.order_wanted(order_id bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  old record;
+  old cs_internal.orders;
 BEGIN
-  SELECT t.server, t.external_id, t.state, t.created_by INTO old FROM cs_internal.orders AS t
-   WHERE t.id = order_id AND (t.caller_xids IS NOT NULL OR t.state = 'orphaned') FOR NO KEY UPDATE;
+  SELECT * INTO old FROM cs_internal.orders AS t
+   WHERE t.id = order_id
+     AND (t.caller_xids IS NOT NULL OR t.state = 'orphaned'
+          OR t.path = 'call' AND (t.state = 'failed' AND NOT t.is_final
+                                  OR t.state IN ('cancelling', 'cancelled') AND t.lost_at IS NOT NULL))
+     FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN false;
+  END IF;
+  IF old.state = 'failed' AND NOT old.is_final
+     OR old.state = 'cancelled' AND cs_internal.never_arrived(old.id) THEN
+    UPDATE cs_internal.orders AS t
+       SET state = 'queued', path = 'queue', next_attempt_at = clock_timestamp(),
+           changed_at = clock_timestamp(), caller_xids = NULL, lost_at = NULL, remote = NULL,
+           cancel_requested_at = NULL, error = NULL
+     WHERE t.id = order_id;
+    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
+    RETURN true;
+  END IF;
+  IF old.state IN ('cancelling', 'cancelled') THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA012', MESSAGE = 'the order with this external id was cancelled',
+      DETAIL = format('It is order %s in cs_orders; the transaction that placed it rolled back.', old.id),
+      HINT = 'Place it under a new external id.';
   END IF;
   UPDATE cs_internal.orders AS t
      SET caller_xids = NULL, lost_at = NULL,
          cancel_requested_at = CASE WHEN t.lost_at IS NULL THEN t.cancel_requested_at END,
          state = CASE t.state WHEN 'orphaned' THEN 'placed' ELSE t.state END,
+         poll_at = CASE t.state WHEN 'orphaned' THEN clock_timestamp() ELSE t.poll_at END,
          changed_at = CASE t.state WHEN 'orphaned' THEN clock_timestamp() ELSE t.changed_at END
    WHERE t.id = order_id;
   IF old.state = 'orphaned' THEN
-    PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, 'placed', old.created_by);
+    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'placed', old.created_by);
   END IF;
   RETURN true;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_wanted(bigint) IS
-'An order of the call path is queued as well: it stays, whatever becomes of its callers, if this transaction commits. '
-'True if that was open so far.';
+'An order of the call path is queued as well: if this transaction commits it stays, whatever becomes of its callers, '
+'and is sent again if it was certainly not placed. PA012 if it was cancelled because they rolled back. True if the worker has to see it.';
 REVOKE ALL ON FUNCTION cs_internal.order_wanted(bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_take(request jsonb) RETURNS TABLE (id bigint, disposition text)

@@ -195,16 +195,32 @@ doubt(const CsTransfer *transfer, const CsFailure *cause)
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, &failure);
 }
 
+static bool
+ask_about(CsStatement *question, int64 order_id)
+{
+	Datum		value = Int64GetDatum(order_id);
+	bool		isnull;
+
+	cs_state_run(question, &value, NULL);
+	return DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+}
+
 /* May any request of this order have arrived, this one included? */
 static bool
 may_have_arrived(int64 order_id)
 {
 	static CsStatement never_arrived = {"SELECT cs_internal.never_arrived($1)", 1, {INT8OID}};
-	Datum		value = Int64GetDatum(order_id);
-	bool		isnull;
 
-	cs_state_run(&never_arrived, &value, NULL);
-	return !DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+	return !ask_about(&never_arrived, order_id);
+}
+
+/* May one of its requests have placed it, although nobody knows? */
+static bool
+is_doubtful(int64 order_id)
+{
+	static CsStatement is_doubtful = {"SELECT cs_internal.is_doubtful($1)", 1, {INT8OID}};
+
+	return ask_about(&is_doubtful, order_id);
 }
 
 /* To a caller that waits no more for an order which goes on without it. */
@@ -256,7 +272,11 @@ record_refused(CsTransfer *transfer, const CsFailure *failure)
 			again(transfer, failure);
 			break;
 		case VERDICT_FAILED:
-			fail(transfer, failure, false);
+			/* Who may not ask is not told what became of an earlier request. */
+			if (is_doubtful(transfer->order_id))
+				doubt(transfer, failure);
+			else
+				fail(transfer, failure, false);
 			break;
 		case VERDICT_FINAL:
 			fail(transfer, failure, true);

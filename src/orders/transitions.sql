@@ -300,6 +300,18 @@ COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
 'True if every attempt so far was not sent or was turned away unprocessed (429). A 503 may hide an order that was made.';
 REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
 
+-- May an attempt have placed it, although nobody knows?
+CREATE FUNCTION cs_internal.is_doubtful(order_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
+                  WHERE a.order_id = is_doubtful.order_id
+                    AND (a.delivery = 'unknown' OR a.status >= 500));
+END $$;
+COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
+'True if an attempt had no answer, or one that does not say whether the order was made.';
+REVOKE ALL ON FUNCTION cs_internal.is_doubtful(bigint) FROM PUBLIC;
+
 -- cancelling → cancelled.
 CREATE FUNCTION cs_internal.order_cancelled(order_id bigint, a cs_internal.remote_order) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

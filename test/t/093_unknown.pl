@@ -127,6 +127,35 @@ for my $rolled_back (0, 1)
 		'there as well');
 }
 
+# Too late: it has been cancelled, there as well.
+$sandbox->reset;
+is(query_state($node, 'BEGIN; ' . order('cs_create_order', 'hub', 'too-late') . 'SELECT 1/0'), '22012', 'a transaction rolls back');
+wait_for_state($node, 'too-late', 'cancelled');
+is(query_state($node, order('cs_enqueue_order', 'hub', 'too-late')), 'PA012', 'what was cancelled because of that cannot be queued any more');
+
+# It certainly was not placed: it is sent now.
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (SET base_url 'http://127.0.0.1:1')});
+is(query_state($node, order('cs_create_order', 'hub', 'unreachable')), 'PA002', 'a call that does not reach the partner fails');
+is(state_of('unreachable'), 'failed', 'and so does its order');
+$node->safe_psql('postgres', "ALTER SERVER hub OPTIONS (SET base_url '" . $sandbox->url . "')");
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'unreachable'));
+wait_for_state($node, 'unreachable', 'placed');
+is(join(' ', map { $_->{external_id} } grep { $_->{state} ne 'Cancelled' } $sandbox->orders(api => 'customhub-v1')), 'unreachable',
+	'queued, it is sent again');
+
+# ---- refused to somebody who may not ask, after an answer was lost ----
+
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'status', status => 403, method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'forbidden'));
+wait_for($node, q{SELECT state NOT IN ('queued', 'sending') FROM cs_orders WHERE external_id = 'forbidden'});
+is(state_of('forbidden'), 'uncertain', 'a refusal that says nothing of the order leaves it uncertain, not failed');
+$node->safe_psql('postgres', q{SELECT cs_resolve_order('forbidden', 'retry')});
+wait_for_state($node, 'forbidden', 'placed');
+is(scalar(my @forbidden = $sandbox->orders(api => 'customhub-v1')), 1, 'and it is there once');
+
 # ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'};
