@@ -88,14 +88,13 @@ def live_calls(bench):
     """A small live call on a warm session against the same GET by libcurl.
 
     What is measured is what a user would write: two typed values of the row.  The
-    bound was set as 40 us above a GET that takes 16 to 22 us; it is kept as a ratio,
-    because how long a GET takes says more of the machine than of either.
+    bound was set where the GET takes 16 to 22 us; a slower machine adds more, too.
     """
     options = bench.options
     for what, server, url, ca_bundle, text, bound in (
-            ("live call, http", "small", options.http, (), "3 x least", lambda least: 3 * least),
+            ("live call, http", "small", options.http, (), "least + 40 us", lambda least: least + 40),
             ("live call, https, system's CA bundle", "small_tls", options.https, (options.bundle,),
-             "3 x least", lambda least: 3 * least),
+             "least + 40 us", lambda least: least + 40),
             ("the same, reconnecting (handshake resumed)", "closing_tls", options.closing, (options.bundle,),
              "2 x least", lambda least: 2 * least)):
         def ours(server=server):
