@@ -77,7 +77,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test torture bench dist
+TOOL_GOALS   = help stage demo test torture bench docs dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -103,6 +103,9 @@ torture: ## kills everything at random for longer than "make test" does; ORDERS=
 
 bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' scripts/bench.sh
+
+docs:   ## docs/reference.md, from the objects' COMMENTs and signatures; STAGE=/tmp/x
+	@STAGE='$(STAGE)' scripts/docs.sh
 
 dist:   ## dist/cupsource-VERSION.zip from the last commit, as PGXN wants it
 	@mkdir -p dist
