@@ -44,8 +44,8 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catal
 	src/ops/ops.sql src/ops/servers.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
-REGRESS = options
-ISOLATION = orders_same_id orders_claim orders_races
+REGRESS = options servers
+ISOLATION = orders_same_id orders_claim orders_races servers_dropped
 
 # C drivers that print TAP: test/unit/NAME.c.
 UNITS = budget tokens parse

@@ -4,17 +4,26 @@
  *	  or dropped, and when a server gets the name of an earlier one.
  *
  * The command itself decides who may; only then something is done, in the same
- * transaction.  DROP EXTENSION, DROP OWNED and DROP FOREIGN DATA WRAPPER with
- * CASCADE do not come this way: they mean what they say.
+ * transaction.  Many commands drop servers, DROP OWNED for one, so that is
+ * noted where the server itself is dropped; what becomes of its orders is
+ * looked at when the command has ended.  DROP EXTENSION with CASCADE has taken
+ * the orders along by then, as it says.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "src/base/state.h"
 #include "src/ops/servers.h"
@@ -22,13 +31,52 @@
 
 #define WRAPPER_NAME "cupsource"
 
-static bool
-is_ours(const char *name)
-{
-	Oid			serverid = get_foreign_server_oid(name, true);
+static object_access_hook_type prev_access_hook = NULL;
 
+/* Names of servers that this transaction has dropped and that were not looked at yet. */
+static List *dropped = NIL;
+
+static bool
+is_ours(Oid serverid)
+{
 	return OidIsValid(serverid) &&
 		GetForeignServer(serverid)->fdwid == get_foreign_data_wrapper_oid(WRAPPER_NAME, true);
+}
+
+/* Its catalog row is still there. */
+static void
+note_drop(Oid serverid)
+{
+	MemoryContext old;
+
+	if (!is_ours(serverid))
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	dropped = lappend(dropped, pstrdup(GetForeignServer(serverid)->servername));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (prev_access_hook)
+		prev_access_hook(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_DROP && class_id == ForeignServerRelationId)
+		note_drop(object_id);
+}
+
+static void
+forget_drops(XactEvent event, void *arg)
+{
+	dropped = NIL;
+}
+
+void
+cs_server_init(void)
+{
+	prev_access_hook = object_access_hook;
+	object_access_hook = object_access;
+	RegisterXactCallback(forget_drops, NULL);
 }
 
 void
@@ -40,7 +88,7 @@ cs_server_change_read(Node *command, CsServerChange *change)
 	{
 		RenameStmt *rename = castNode(RenameStmt, command);
 
-		if (is_ours(strVal(rename->object)))
+		if (is_ours(get_foreign_server_oid(strVal(rename->object), true)))
 		{
 			change->old_name = strVal(rename->object);
 			change->new_name = rename->newname;
@@ -53,17 +101,6 @@ cs_server_change_read(Node *command, CsServerChange *change)
 		if (strcmp(create->fdwname, WRAPPER_NAME) == 0 &&
 			!OidIsValid(get_foreign_server_oid(create->servername, true)))
 			change->created = create->servername;
-	}
-	else if (IsA(command, DropStmt) &&
-			 castNode(DropStmt, command)->removeType == OBJECT_FOREIGN_SERVER)
-	{
-		ListCell   *lc;
-
-		foreach(lc, castNode(DropStmt, command)->objects)
-		{
-			if (is_ours(strVal(lfirst(lc))))
-				change->dropped = lappend(change->dropped, strVal(lfirst(lc)));
-		}
 	}
 }
 
@@ -98,26 +135,44 @@ follow_create(const char *name)
 	cs_state_leave(&scope);
 }
 
+/*
+ * Nobody queues an order for it from here on, and those that were committed
+ * are seen, also by a transaction whose snapshot is older.
+ */
 static void
 follow_drop(const char *name)
 {
 	static CsStatement server_dropped = {
 		"SELECT cs_internal.server_dropped($1)", 1, {TEXTOID}
 	};
+	Oid			orders = get_relname_relid("orders", get_namespace_oid("cs_internal", false));
 	CsStateScope scope;
 	Datum		value = CStringGetTextDatum(name);
 
+	LockRelationOid(orders, ShareRowExclusiveLock);
 	cs_state_enter(&scope);
-	cs_state_run(&server_dropped, &value, NULL);
+	cs_state_read_latest(&server_dropped, &value, NULL);
 	cs_state_leave(&scope);
+}
+
+/* A drop that was rolled back since has left its server where it was. */
+static void
+follow_drops(void)
+{
+	while (dropped != NIL)
+	{
+		const char *name = linitial(dropped);
+
+		dropped = list_delete_first(dropped);
+		if (!OidIsValid(get_foreign_server_oid(name, true)))
+			follow_drop(name);
+	}
 }
 
 void
 cs_server_change_follow(const CsServerChange *change)
 {
-	ListCell   *lc;
-
-	if ((change->old_name == NULL && change->created == NULL && change->dropped == NIL) ||
+	if ((change->old_name == NULL && change->created == NULL && dropped == NIL) ||
 		!cs_extension_present())
 		return;
 
@@ -126,6 +181,5 @@ cs_server_change_follow(const CsServerChange *change)
 		follow_create(change->created);
 	if (change->old_name)
 		follow_rename(change);
-	foreach(lc, change->dropped)
-		follow_drop(lfirst(lc));
+	follow_drops();
 }

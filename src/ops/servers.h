@@ -1,19 +1,21 @@
 /*
  * servers.h
- *	  CREATE SERVER, ALTER SERVER ... RENAME and DROP SERVER, for the utility hook.
+ *	  CREATE SERVER, ALTER SERVER ... RENAME and what drops servers, for the utility hook.
  */
 #ifndef CS_OPS_SERVERS_H
 #define CS_OPS_SERVERS_H
 
 #include "postgres.h"
 
-#include "nodes/pg_list.h"
+#include "nodes/nodes.h"
 
-/* What a command does to servers of ours. */
+/* Called once by the postmaster: has dropped servers noted. */
+extern void cs_server_init(void);
+
+/* What a command does to servers of ours, apart from dropping them. */
 typedef struct CsServerChange
 {
 	const char *created;		/* or NULL */
-	List	   *dropped;		/* names, char * */
 	const char *old_name;		/* renamed; or NULL */
 	const char *new_name;
 } CsServerChange;

@@ -57,11 +57,10 @@ COMMENT ON FUNCTION cs_internal.server_created(text) IS
 REVOKE ALL ON FUNCTION cs_internal.server_created(text) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.server_dropped(old_name text) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   unsettled bigint;
 BEGIN
-  LOCK TABLE cs_internal.orders IN SHARE ROW EXCLUSIVE MODE;
   SELECT count(*) INTO unsettled FROM cs_internal.orders AS o
    WHERE o.server = old_name AND o.state IN ('queued', 'sending', 'cancelling', 'uncertain');
   IF unsettled > 0 THEN

@@ -200,4 +200,5 @@ cs_utility_init(void)
 {
 	prev_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
+	cs_server_init();
 }
