@@ -17,7 +17,7 @@ SHARED   = shmem budget limiter stats tokens wake launch serve handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
-API      = api form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
+API      = api country finding form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features

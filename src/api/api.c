@@ -46,6 +46,14 @@ cs_api_order_state(const CsApi *api, const char *remote_status)
 	return NULL;
 }
 
+const char *
+cs_api_rule_code(const CsApi *api, CsRule rule)
+{
+	const char *const *codes = api->orders->rule_codes;
+
+	return codes[rule] ? codes[rule] : codes[CS_RULE_FORM];
+}
+
 const CsJson *
 cs_json_find(const CsJson *from, const char *paths)
 {

@@ -120,6 +120,23 @@ typedef enum CsAuthScheme
 	CS_AUTH_TOKEN_EXCHANGE		/* api_key + secret_key → JWT at auth_url */
 } CsAuthScheme;
 
+/*
+ * What a rule for orders is about: all that is wrong with a form comes under
+ * one of these, and each has a code of the API's own.
+ */
+typedef enum CsRule
+{
+	CS_RULE_FORM,				/* required fields, types, lengths, counts, and whatever has no other code */
+	CS_RULE_ITEM,				/* the catalogue has the item of a line */
+	CS_RULE_MINIMUM,			/* a line's quantity reaches the item's minimum order quantity */
+	CS_RULE_PLACEMENT,			/* a design's placement is one of the item's */
+	CS_RULE_DIMENSIONS,			/* and large enough for it */
+	CS_RULE_PRINT_METHOD,		/* and can be printed so */
+	CS_RULE_DESIGN_SOURCE,		/* a design can be fetched */
+	CS_RULE_DESIGN_FORMAT,		/* and is of a format that is taken */
+	CS_RULES
+} CsRule;
+
 /* How orders are placed and followed.  A NULL path: the API cannot do it. */
 typedef struct CsOrderApi
 {
@@ -154,6 +171,10 @@ typedef struct CsOrderApi
 	int			max_designs;	/* over all lines */
 	int			max_quantity;	/* of a line */
 	const char *only_currency;
+	bool		demands_minimum;	/* a line must reach its item's minimum; else that is a warning */
+
+	/* The code of a violation, by rule; NULL: that of CS_RULE_FORM, which has one. */
+	const char *rule_codes[CS_RULES];
 
 	/* The body for create_path; the form was checked against 'fields'. */
 	void		(*write_order) (CsWriter *writer, const struct CsForm *form);
@@ -202,6 +223,9 @@ extern const CsJson *cs_json_find(const CsJson *from, const char *paths);
  */
 extern void cs_api_failure(const CsApi *api, int status, const CsJson *document,
 						   CsFailure *failure);
+
+/* The API's error code for a violation of the rule. */
+extern const char *cs_api_rule_code(const CsApi *api, CsRule rule);
 
 /* Local state for a remote status; NULL if the document does not know it. */
 extern const char *cs_api_order_state(const CsApi *api, const char *remote_status);

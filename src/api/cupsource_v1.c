@@ -178,6 +178,7 @@ static const CsOrderApi orders =
 	.tracking_path = "/orders/{id}/tracking",
 	.fields = order_fields,
 	.required = required_fields,
+	.rule_codes = {[CS_RULE_FORM] = "400"},	/* the document has no codes but the statuses */
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,
 };

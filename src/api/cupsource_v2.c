@@ -114,11 +114,11 @@ static const char *const order_fields[] =
 	NULL
 };
 
-/* The parts of the document's example that no parcel arrives without. */
+/* The parts of the document's example without which nothing arrives, and nothing is printed. */
 static const char *const required_fields[] =
 {
 	"lines.quantity", "ship_to", "ship_to.line1", "ship_to.city", "ship_to.postal_code",
-	"ship_to.country",
+	"ship_to.country", "branding.asset_id", "branding.print_method",
 	NULL
 };
 
@@ -174,6 +174,8 @@ static const CsOrderApi orders =
 	.webhooks_path = "/webhooks",
 	.fields = order_fields,
 	.required = required_fields,
+	.demands_minimum = true,	/* "All line items must meet MOQs." */
+	.rule_codes = {[CS_RULE_FORM] = "400"},	/* no document of Cup Source has codes but the statuses */
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,
 };

@@ -540,6 +540,15 @@ static const CsOrderApi orders =
 	.max_designs = 50,
 	.max_quantity = 10000,
 	.only_currency = "USD",
+	.rule_codes =				/* section "Error codes" */
+	{
+		[CS_RULE_FORM] = "VALIDATION_ERROR",
+		[CS_RULE_ITEM] = "SKU_NOT_FOUND",
+		[CS_RULE_PLACEMENT] = "PLACEMENT_NOT_SUPPORTED_FOR_SKU",
+		[CS_RULE_DIMENSIONS] = "PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX",
+		[CS_RULE_DESIGN_SOURCE] = "DESIGN_FETCH_FAILED",
+		[CS_RULE_DESIGN_FORMAT] = "DESIGN_FORMAT_INVALID",
+	},
 	.write_order = write_order,
 	.write_quote = write_quote,
 	.write_designs = write_designs,

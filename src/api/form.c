@@ -91,7 +91,7 @@ static const CsField option_fields[] =
 	{"shipping_method", CS_FIELD_STRING, offsetof(FormReading, form.shipping_method)},
 	{"currency", CS_FIELD_CURRENCY, offsetof(FormReading, form.currency)},
 	{"po_number", CS_FIELD_IDENTIFIER, offsetof(FormReading, form.po_number)},
-	{"net_terms", CS_FIELD_IDENTIFIER, offsetof(FormReading, form.net_terms)},
+	{"net_terms", CS_FIELD_DAYS, offsetof(FormReading, form.net_terms)},
 	{"is_gift", CS_FIELD_FLAG, offsetof(FormReading, form.is_gift)},
 	{"is_rush", CS_FIELD_FLAG, offsetof(FormReading, form.is_rush)},
 	{"notes", CS_FIELD_STRING, offsetof(FormReading, form.notes)},
@@ -396,11 +396,10 @@ check_extra(CsFormReader *reader, CsFormPurpose purpose, const CsForm *form)
 /* ---- the way in ---- */
 
 CsForm *
-cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const char *external_id,
-			 Datum lines, Datum ship_to, Datum options)
+cs_form_check(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const char *external_id,
+			  Datum lines, Datum ship_to, Datum options, CsFindings *findings)
 {
 	const CsOrderApi *orders = api->orders;
-	const char *what = purpose == CS_FORM_QUOTE ? "quote form" : "order form";
 	MemoryContext previous = MemoryContextSwitchTo(cxt);
 	CsForm	   *form = palloc0(sizeof(CsForm));
 	CsFormReader reader;
@@ -411,15 +410,32 @@ cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const c
 				 errmsg("API \"%s\" does not quote orders", api->name)));
 	cs_form_reader_init(&reader, api,
 						purpose == CS_FORM_QUOTE ? orders->quote_fields : orders->fields,
-						orders->required);
+						orders->required, findings);
 	reader.url_required = purpose == CS_FORM_ORDER;
 	if (purpose == CS_FORM_ORDER)
 		read_external_id(&reader, external_id, form);
 	read_documents(&reader, lines, ship_to, options, form);
-	if (reader.violations == 0 && form->extra)
+	if (findings->errors == 0 && form->extra)
 		check_extra(&reader, purpose, form);
-	cs_form_reader_finish(&reader, what);
 	MemoryContextSwitchTo(previous);
+	return form;
+}
+
+void
+cs_form_throw(const CsApi *api, CsFormPurpose purpose, const CsFindings *findings)
+{
+	cs_findings_throw(findings, api, purpose == CS_FORM_QUOTE ? "quote form" : "order form");
+}
+
+CsForm *
+cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const char *external_id,
+			 Datum lines, Datum ship_to, Datum options)
+{
+	CsFindings	findings = {0};
+	CsForm	   *form = cs_form_check(cxt, api, purpose, external_id, lines, ship_to, options,
+									 &findings);
+
+	cs_form_throw(api, purpose, &findings);
 	return form;
 }
 
@@ -450,19 +466,20 @@ cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns)
 	};
 	MemoryContext previous = MemoryContextSwitchTo(cxt);
 	CsDesign   *result = NULL;
+	CsFindings	findings = {0};
 	CsFormReader reader;
 	const CsValue *list;
 
-	cs_form_reader_init(&reader, NULL, NULL, required);
+	cs_form_reader_init(&reader, NULL, NULL, required, &findings);
 	cs_form_enter(&reader, "designs", 0);
 	list = designs ? tree_of(&reader, designs) : NULL;
 	*ndesigns = 0;
-	if (reader.violations == 0 && (list == NULL || cs_value_length(list) == 0))
+	if (findings.errors == 0 && (list == NULL || cs_value_length(list) == 0))
 		cs_form_complain(&reader, "must be an array with at least one design");
 	else if (list != NULL)
 		*ndesigns = read_designs(&reader, list, &result);
 	check_placements(&reader, *ndesigns, result);
-	cs_form_reader_finish(&reader, "list of designs");
+	cs_findings_throw(&findings, NULL, "list of designs");
 	MemoryContextSwitchTo(previous);
 	return result;
 }

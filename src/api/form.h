@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "src/api/api.h"
+#include "src/api/finding.h"
 
 typedef struct CsDesign
 {
@@ -104,6 +105,17 @@ typedef enum CsFormPurpose
 extern CsForm *cs_form_read(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose,
 							const char *external_id, Datum lines, Datum ship_to,
 							Datum options);
+
+/*
+ * The same, but what is wrong is added to 'findings' and not thrown: what was
+ * read of a form with errors is fit for further checks and for nothing else.
+ */
+extern CsForm *cs_form_check(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose,
+							 const char *external_id, Datum lines, Datum ship_to, Datum options,
+							 CsFindings *findings);
+
+/* Throws what cs_form_read throws of the findings. */
+extern void cs_form_throw(const CsApi *api, CsFormPurpose purpose, const CsFindings *findings);
 
 /* Designs alone, for adding to a placed order: jsonb array → ndesigns, designs; throws 22023. */
 extern CsDesign *cs_form_read_designs(MemoryContext cxt, Datum designs, int *ndesigns);

@@ -10,23 +10,23 @@
 
 #include "utils/memutils.h"
 
+#include "src/api/country.h"
 #include "src/api/form_reader.h"
 #include "src/wire/parse.h"
 
-#define SHOWN_VIOLATIONS 50
 #define SHOWN_NAME 80			/* bytes of a field's name */
 
 void
 cs_form_reader_init(CsFormReader *reader, const CsApi *api, const char *const *fields,
-					const char *const *required)
+					const char *const *required, CsFindings *findings)
 {
 	memset(reader, 0, sizeof(*reader));
 	reader->api = api;
 	reader->fields = fields;
 	reader->required = required;
 	reader->url_required = true;
+	reader->findings = findings;
 	initStringInfo(&reader->place);
-	initStringInfo(&reader->detail);
 }
 
 int
@@ -52,31 +52,28 @@ cs_form_leave(CsFormReader *reader, int mark)
 	reader->place.data[mark] = '\0';
 }
 
-static void complain(CsFormReader *reader, const char *format, va_list args)
-			pg_attribute_printf(2, 0);
+static void complain(CsFormReader *reader, CsRule rule, bool is_warning, const char *format,
+					 va_list args) pg_attribute_printf(4, 0);
 
 static void
-complain(CsFormReader *reader, const char *format, va_list args)
+complain(CsFormReader *reader, CsRule rule, bool is_warning, const char *format, va_list args)
 {
-	StringInfo	detail = &reader->detail;
+	StringInfoData message;
 	int			needed;
 
-	if (++reader->violations > SHOWN_VIOLATIONS)
-		return;
-	if (detail->len > 0)
-		appendStringInfoChar(detail, '\n');
-	appendStringInfo(detail, "%s: ", reader->place.data);
+	initStringInfo(&message);
 	for (;;)
 	{
 		va_list		copy;
 
 		va_copy(copy, args);
-		needed = appendStringInfoVA(detail, format, copy);
+		needed = appendStringInfoVA(&message, format, copy);
 		va_end(copy);
 		if (needed == 0)
 			break;
-		enlargeStringInfo(detail, needed);
+		enlargeStringInfo(&message, needed);
 	}
+	cs_finding_add(reader->findings, rule, is_warning, pstrdup(reader->place.data), message.data);
 }
 
 void
@@ -85,7 +82,29 @@ cs_form_complain(CsFormReader *reader, const char *format,...)
 	va_list		args;
 
 	va_start(args, format);
-	complain(reader, format, args);
+	complain(reader, CS_RULE_FORM, false, format, args);
+	va_end(args);
+}
+
+void
+cs_form_complain_by(CsFormReader *reader, CsRule rule, const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	complain(reader, rule, false, format, args);
+	va_end(args);
+}
+
+void
+cs_form_warn(CsFormReader *reader, CsRule rule, const char *format,...)
+{
+	va_list		args;
+
+	if (!reader->findings->wants_warnings)
+		return;
+	va_start(args, format);
+	complain(reader, rule, true, format, args);
 	va_end(args);
 }
 
@@ -97,24 +116,9 @@ cs_form_complain_of(CsFormReader *reader, const char *name, const char *format,.
 	va_list		args;
 
 	va_start(args, format);
-	complain(reader, format, args);
+	complain(reader, CS_RULE_FORM, false, format, args);
 	va_end(args);
 	cs_form_leave(reader, mark);
-}
-
-void
-cs_form_reader_finish(CsFormReader *reader, const char *what)
-{
-	if (reader->violations == 0)
-		return;
-	if (reader->violations > SHOWN_VIOLATIONS)
-		appendStringInfo(&reader->detail, "\nand %d more", reader->violations - SHOWN_VIOLATIONS);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 reader->api ?
-			 errmsg("%s is not valid for API \"%s\"", what, reader->api->name) :
-			 errmsg("%s is not valid", what),
-			 errdetail_internal("%s", reader->detail.data)));
 }
 
 /* What follows 'part' + 'name' in the path, or NULL if it does not begin so. */
@@ -172,6 +176,12 @@ all_letters(const char *string, size_t length, size_t expected)
 }
 
 static bool
+all_digits(const char *string)
+{
+	return string[0] != '\0' && string[strspn(string, "0123456789")] == '\0';
+}
+
+static bool
 is_uuid(const char *string, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
@@ -199,6 +209,41 @@ is_https_url(const char *string, size_t length)
 		if ((unsigned char) string[i] <= ' ' || string[i] == 0x7f)
 			return false;
 	return true;
+}
+
+/* Endings of files that are, and that surely are not, PNG or JPEG. */
+static const char *const accepted_endings[] = {"png", "jpg", "jpeg", NULL};
+static const char *const refused_endings[] = {
+	"ai", "avif", "bmp", "eps", "gif", "heic", "ico", "pdf", "psd", "svg", "tif", "tiff", "webp",
+	"zip", NULL
+};
+
+/* What follows the last dot of the path's last name, up to the query; "" if there is no dot. */
+static const char *
+file_ending(const char *url)
+{
+	const char *path = strchr(url + strlen("https://"), '/');
+	const char *ending = "";
+
+	for (; path && *path && *path != '?' && *path != '#'; path++)
+	{
+		if (*path == '/')
+			ending = "";
+		else if (*path == '.')
+			ending = path + 1;
+	}
+	return ending;
+}
+
+static bool
+is_one_of(const char *ending, const char *const *endings)
+{
+	size_t		length = strcspn(ending, "?#");
+
+	for (int i = 0; endings[i]; i++)
+		if (strlen(endings[i]) == length && pg_strncasecmp(ending, endings[i], length) == 0)
+			return true;
+	return false;
 }
 
 static bool
@@ -259,6 +304,33 @@ read_measure(CsFormReader *reader, const CsValue *value)
 	return NULL;
 }
 
+/*
+ * The URL of a design.  A format that its file's ending gives away is refused;
+ * an ending that says nothing (a signed or computed URL) is only doubtful,
+ * since the partner looks at the file itself.
+ */
+static const char *
+read_url(CsFormReader *reader, const char *url, size_t length)
+{
+	const char *ending;
+
+	if (!is_https_url(url, length))
+	{
+		cs_form_complain_by(reader, CS_RULE_DESIGN_SOURCE, "must be an https URL");
+		return NULL;
+	}
+	ending = file_ending(url);
+	if (is_one_of(ending, accepted_endings))
+		return url;
+	if (is_one_of(ending, refused_endings))
+	{
+		cs_form_complain_by(reader, CS_RULE_DESIGN_FORMAT, "must be a PNG or JPEG file");
+		return NULL;
+	}
+	cs_form_warn(reader, CS_RULE_DESIGN_FORMAT, "does not say that it is a PNG or JPEG file");
+	return url;
+}
+
 /* The string, if it is of its kind; or NULL with a complaint. */
 static const char *
 read_string(CsFormReader *reader, CsFieldKind kind, const CsValue *value)
@@ -270,7 +342,8 @@ read_string(CsFormReader *reader, CsFieldKind kind, const CsValue *value)
 
 	if (value->type != CS_JSON_STRING)
 	{
-		if (kind == CS_FIELD_IDENTIFIER && value->type == CS_JSON_INTEGER)
+		if (value->type == CS_JSON_INTEGER &&
+			(kind == CS_FIELD_IDENTIFIER || (kind == CS_FIELD_DAYS && all_digits(string))))
 			return string;
 		cs_form_complain(reader, "must be a string, not %s", cs_json_type_name(value->type));
 		return NULL;
@@ -280,14 +353,16 @@ read_string(CsFormReader *reader, CsFieldKind kind, const CsValue *value)
 		cs_form_complain(reader, "must not be blank");
 		return NULL;
 	}
+	if (kind == CS_FIELD_URL)
+		return read_url(reader, string, length);
 	if (kind == CS_FIELD_UUID && !is_uuid(string, length))
 		expected = "a UUID";
-	else if (kind == CS_FIELD_COUNTRY && !all_letters(string, length, 2))
+	else if (kind == CS_FIELD_COUNTRY && !cs_is_country(string))
 		expected = "a country code of two capital letters (ISO 3166-1 alpha-2)";
+	else if (kind == CS_FIELD_DAYS && !all_digits(string))
+		expected = "a number of days";
 	else if (kind == CS_FIELD_CURRENCY && !all_letters(string, length, 3))
 		expected = "a currency code of three capital letters (ISO 4217)";
-	else if (kind == CS_FIELD_URL && !is_https_url(string, length))
-		expected = "an https URL";
 	else if (kind == CS_FIELD_TIME && !is_time_with_offset(string, length))
 		expected = "a date and time in ISO 8601 with offset";
 	else if (kind == CS_FIELD_CURRENCY && currency && strcmp(string, currency) != 0)

@@ -9,6 +9,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "src/api/finding.h"
 #include "src/api/form.h"
 #include "src/api/form_value.h"
 
@@ -17,9 +18,10 @@ typedef enum CsFieldKind
 	CS_FIELD_STRING,			/* const char * */
 	CS_FIELD_IDENTIFIER,		/* const char *: a string or an integer */
 	CS_FIELD_UUID,				/* const char * */
-	CS_FIELD_COUNTRY,			/* const char *: two letters */
+	CS_FIELD_COUNTRY,			/* const char *: ISO 3166-1 alpha-2 */
+	CS_FIELD_DAYS,				/* const char *: a number of days, as a string or a number */
 	CS_FIELD_CURRENCY,			/* const char *: three letters */
-	CS_FIELD_URL,				/* const char *: https */
+	CS_FIELD_URL,				/* const char *: https, of a PNG or JPEG file */
 	CS_FIELD_TIME,				/* const char *: ISO 8601 with offset */
 	CS_FIELD_QUANTITY,			/* const char *: the text of an integer */
 	CS_FIELD_MEASURE,			/* const char *: the text of a number */
@@ -43,23 +45,29 @@ typedef struct CsFormReader
 	const char *const *fields;	/* what it can express; NULL: every field */
 	const char *const *required;	/* or NULL */
 	bool		url_required;	/* false in a quote */
-	int			violations;
 	StringInfoData place;		/* "lines[0].designs", in the server's encoding */
-	StringInfoData detail;		/* a violation in each line, likewise */
+	CsFindings *findings;
 } CsFormReader;
 
 extern void cs_form_reader_init(CsFormReader *reader, const CsApi *api,
-								const char *const *fields, const char *const *required);
+								const char *const *fields, const char *const *required,
+								CsFindings *findings);
 
 /* Goes to a member, or to an element if 'name' is NULL; returns the way back for cs_form_leave. */
 extern int	cs_form_enter(CsFormReader *reader, const char *name, int index);
 extern void cs_form_leave(CsFormReader *reader, int mark);
 
-/* Notes "place: problem". */
+/* Notes what is wrong at the present place. */
 extern void cs_form_complain(CsFormReader *reader, const char *format,...)
 			pg_attribute_printf(2, 3);
+extern void cs_form_complain_by(CsFormReader *reader, CsRule rule, const char *format,...)
+			pg_attribute_printf(3, 4);
 
-/* The same of a member of the place, whose name is UTF-8 and may be anything. */
+/* The same of what is only doubtful. */
+extern void cs_form_warn(CsFormReader *reader, CsRule rule, const char *format,...)
+			pg_attribute_printf(3, 4);
+
+/* Of a member of the place, whose name is UTF-8 and may be anything. */
 extern void cs_form_complain_of(CsFormReader *reader, const char *name, const char *format,...)
 			pg_attribute_printf(3, 4);
 
@@ -76,8 +84,5 @@ extern bool cs_form_requires(const CsFormReader *reader, const char *part, const
 
 /* Can the API express this field, or a field of this part? */
 extern bool cs_form_expresses(const CsFormReader *reader, const char *part, const char *name);
-
-/* Throws what was found, if anything was: 22023, a violation in each line of DETAIL. */
-extern void cs_form_reader_finish(CsFormReader *reader, const char *what);
 
 #endif							/* CS_API_FORM_READER_H */

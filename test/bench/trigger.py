@@ -63,10 +63,10 @@ INSERT = """
     INSERT INTO erp_{0} (po_number, lines, address)
     SELECT 'PO-' || nextval('po_number'),
            '[{{"sku": "CH-CUP-12-WHT", "quantity": 5000, "designs": [{{
-                "url": "https://files.coffeehouse.example/artwork/2026/spring-front.pdf",
+                "url": "https://files.coffeehouse.example/artwork/2026/spring-front.png",
                 "placement": "front", "width_inches": 3.5, "height_inches": 4.25}}]}},
              {{"sku": "CH-LID-90-BLK", "quantity": 5000, "designs": [{{
-                "url": "https://files.coffeehouse.example/artwork/2026/lid-emboss.pdf",
+                "url": "https://files.coffeehouse.example/artwork/2026/lid-emboss.png",
                 "placement": "top", "width_inches": 2, "height_inches": 2}}]}}]',
            '{{"name": "Coffee House Roastery, Receiving", "line1": "1400 Commerce Street, Dock 4",
              "city": "Portland", "state": "OR", "postal_code": "97205", "country": "US",

@@ -212,7 +212,15 @@ for my $case (
 	[ 'a deadline without offset', 'cupsource-v2',
 		[ 'x', '[{"product_id": "a", "quantity": 1}]', '{"line1": "a", "city": "b", "postal_code": "1", "country": "GB"}',
 			'{"branding": {"proof_approval_deadline": "2025-04-15T00:00:00"}}' ],
-		'options.branding.proof_approval_deadline: must be a date and time in ISO 8601 with offset' ],
+		'options.branding.proof_approval_deadline: must be a date and time in ISO 8601 with offset',
+		'options.branding.asset_id: is required', 'options.branding.print_method: is required' ],
+	(map { [ "net terms of $_", 'cupsource-v2',
+			[ 'x', '[{"product_id": "a", "quantity": 1}]', '{"line1": "a", "city": "b", "postal_code": "1", "country": "GB"}',
+				qq({"net_terms": $_}) ],
+			'options.net_terms: must be a number of days' ] } '"soon"', '"-30"', '"30 days"', '""'),
+	(map { [ "the country $_", 'cupsource-v2',
+			[ 'x', '[{"product_id": "a", "quantity": 1}]', qq({"line1": "a", "city": "b", "postal_code": "1", "country": "$_"}) ],
+			'ship_to.country: must be a country code of two capital letters (ISO 3166-1 alpha-2)' ] } 'UK', 'XX', 'U', 'USA', 'us', 'QZ'),
 	[ 'a currency that is none', 'cupsource-v1', [ 'x', $cup, $portland, '{"currency": "usd"}' ],
 		'options.currency: must be a currency code of three capital letters (ISO 4217)' ],
 	[ 'a field with a strange name', 'cupsource-v1', [ 'x', $cup, $portland, '{"a\tb": 1}' ],
@@ -233,7 +241,12 @@ for my $case (
 			[ 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]),
 				"{$jane}" ],
 			'lines[0].designs[0].url: must be an https URL' ] }
-		'https://', 'https:///x.png', 'ftp://a/b.png', 'https://a/b c.png', '//a/b.png', ''))
+		'https://', 'https:///x.png', 'ftp://a/b.png', 'https://a/b c.png', '//a/b.png', ''),
+	(map { [ "the file $_", 'customhub-v1',
+			[ 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]),
+				"{$jane}" ],
+			'lines[0].designs[0].url: must be a PNG or JPEG file' ] }
+		'https://a/b.gif', 'https://a/x.png/b.PDF', 'https://a/b.svg?x=a.png', 'https://a/b.tiff#a.png'))
 {
 	my ($what, $api, $arguments, @violations) = @$case;
 
@@ -250,6 +263,9 @@ like(order('customhub-v1', 'x', '[{"sku": "a", "quantity": 1, "designs": [' . jo
 	qr/^\{"externalOrderId":"x"/, '50 designs');
 like(order('customhub-v1', "\xc3\xa9" x 100, "[$shirt]", "{$jane}"), qr/^\{"externalOrderId":"(?:\xc3\xa9){100}"/,
 	'100 characters of two bytes');
+like(order('customhub-v1', 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]), "{$jane}"),
+	qr/^\{"externalOrderId":"x"/, "the file $_")
+  for 'https://a/b.PNG', 'https://a/b.jpg?v=1.gif', 'https://a/b.c/d.jpeg', 'https://a.pdf', 'https://a.pdf/b', 'https://a/b?id=7';
 like(order('customhub-v1', 'x', "[$shirt]", '{"name": "n", "line1": "a", "city": "b", "postal_code": "1", "country": "TR"}'),
 	qr/"country":"TR"/, 'an address abroad without a state');
 like(order('customhub-v1', 'x', "[$shirt]", "{$jane, \"phone\": null}", '{"notes": null, "extra": null}'),
