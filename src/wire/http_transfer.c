@@ -434,12 +434,15 @@ static struct curl_slist *
 header_list(CsHttpRequest *request)
 {
 	const char *const *headers = request->spec.headers;
+	bool		has_body = request->transfer->shape != CS_SHAPE_BARE;
 	bool		has_content_type = request->spec.parts != NULL;
 	struct curl_slist *list;
 	int			count = 0;
 
 	while (headers != NULL && headers[count] != NULL)
 		count++;
+	if (count == 0 && !has_body)
+		return NULL;
 	list = MemoryContextAlloc(request->cxt, (count + 2) * sizeof(struct curl_slist));
 	for (int i = 0; i < count; i++)
 	{
@@ -448,9 +451,10 @@ header_list(CsHttpRequest *request)
 			has_content_type = true;
 	}
 	/* No second round trip before a body. */
-	list[count++].data = "Expect:";
+	if (has_body)
+		list[count++].data = "Expect:";
 	/* libcurl would call the body a form. */
-	if (!has_content_type)
+	if (has_body && !has_content_type)
 		list[count++].data = "Content-Type:";
 	for (int i = 0; i < count; i++)
 		list[i].next = i + 1 < count ? &list[i + 1] : NULL;
