@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset load run absent details refresh live
-ORDERS   = answer work transfer send record cancel follow take lookup insert enqueue mapping submit create ask
+ORDERS   = answer work transfer send record cancel follow take lookup insert enqueue mapping submit create ask asset
 WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them
@@ -40,7 +40,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
 	src/catalog/runs.sql src/catalog/views.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
-	src/orders/views.sql src/orders/functions.sql \
+	src/orders/views.sql src/orders/functions.sql src/orders/assets.sql \
 	src/ops/ops.sql src/ops/servers.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.

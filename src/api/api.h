@@ -39,6 +39,7 @@ struct CsDesign;
  *	  order_items, shipments, events: what an order's detail holds
  *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item
  *	  designs: the designs of an item after cs_add_designs
+ *	  asset: the answer to an upload; column asset_id
  */
 
 /*
@@ -149,6 +150,7 @@ typedef struct CsOrderApi
 	const char *quote_path;
 	const char *tracking_path;
 	const char *assets_path;
+	const char *asset_part;		/* the name of the file in the multipart form */
 	const char *webhooks_path;
 
 	/*

@@ -58,6 +58,12 @@ static const CsColumn shipment_columns[] =
 	{0}
 };
 
+static const CsColumn asset_columns[] =
+{
+	{"asset_id", CS_TYPE_IDENTIFIER, 0, "asset_id|assetId|id", CS_COLUMN_REQUIRED},
+	{0}
+};
+
 static const CsResource resources[] =
 {
 	/* GET /products */
@@ -99,6 +105,13 @@ static const CsResource resources[] =
 		.may_lack_list = true,
 		.filters = order_filters,
 		.columns = shipment_columns,
+	},
+	/* POST /assets, the answer */
+	{
+		.name = "asset",
+		.path = "/assets",
+		.root = "data.asset|data|asset|",
+		.columns = asset_columns,
 	},
 	{0}
 };
@@ -171,6 +184,7 @@ static const CsOrderApi orders =
 	.create_path = "/orders",
 	.get_path = "/orders/{id}",
 	.assets_path = "/assets",
+	.asset_part = "file",
 	.webhooks_path = "/webhooks",
 	.fields = order_fields,
 	.required = required_fields,

@@ -15,7 +15,8 @@ Each line is a JSON command and is answered by a JSON line:
       A request without a script is answered with 599.
   {"do": "arrived"}
       The requests since the last time, in order: method, target (as it came),
-      path, query (decoded), headers (names in lower case), body, scripted.
+      path, query (decoded), headers (names in lower case), body (bytes that are
+      no UTF-8 as \\xff), scripted.
   {"do": "left"}
       The scripts that were not used up, as "METHOD target".
   {"do": "clear"}
@@ -88,7 +89,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "path": split.path,
             "query": dict(urllib.parse.parse_qsl(split.query, keep_blank_values=True)),
             "headers": {name.lower(): value for name, value in self.headers.items()},
-            "body": self.rfile.read(length).decode("utf-8"),
+            "body": self.rfile.read(length).decode("utf-8", "backslashreplace"),
         })
         if answer is None:
             answer = {"status": 599, "headers": {}, "body": json.dumps({
