@@ -160,6 +160,21 @@ documented_error(const CsApi *api, int status, const char *code)
 }
 
 /*
+ * A refusal that came with a status of success counts as what the document
+ * says of its error code; the text tells what came.
+ */
+static int
+meant_status(const CsApi *api, int status, const char *code)
+{
+	const CsApiError *known;
+
+	if (status >= 400 || code == NULL)
+		return status;
+	known = documented_error(api, status, code);
+	return known && known->code ? known->status : status;
+}
+
+/*
  * The envelopes that are read: {"error": {"code", "message", "details"}},
  * {"error": "…"}, {"message": "…"}, or nothing but the status.
  */
@@ -173,12 +188,12 @@ cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *
 	memset(failure, 0, sizeof(*failure));
 	failure->kind = CS_FAILURE_REFUSED;
 	failure->delivery = CS_DELIVERY_ANSWERED;
-	failure->status = status;
-	failure->sqlstate = cs_failure_sqlstate(CS_FAILURE_REFUSED, status);
 	failure->retry_after_ms = -1;
 	failure->code = shown(cs_json_find(document, "error.code|code|error_code"));
+	failure->status = meant_status(api, status, failure->code);
+	failure->sqlstate = cs_failure_sqlstate(CS_FAILURE_REFUSED, failure->status);
 
-	known = documented_error(api, status, failure->code);
+	known = documented_error(api, failure->status, failure->code);
 	message = shown(cs_json_find(document, "error.message|message"));
 	if (message == NULL)
 		message = shown(error);

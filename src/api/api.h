@@ -219,9 +219,10 @@ extern const CsResource *cs_api_resource(const CsApi *api, const char *name);
 extern const CsJson *cs_json_find(const CsJson *from, const char *paths);
 
 /*
- * The refusal in an answer with an error status: message, detail and hint
- * from the envelope and the document's table.  'document' NULL: not JSON.
- * Strings are palloc'd in the current context.
+ * The refusal in an answer with an error status, or of a failure that came
+ * with a status of success: message, detail and hint from the envelope and the
+ * document's table.  'document' NULL: not JSON.  Strings are palloc'd in the
+ * current context.
  */
 extern void cs_api_failure(const CsApi *api, int status, const CsJson *document,
 						   CsFailure *failure);

@@ -157,32 +157,15 @@ read_garbage(CsAttempt *attempt, const char *problem)
 	attempt->failure.status = answer->status;
 }
 
-/* The status that the partner's document gives to an error code; else 'status'. */
-static int
-documented_status(const CsApi *api, const CsJson *document, int status)
-{
-	size_t		length;
-	const char *code = cs_json_string(cs_json_path(document, "error.code"), &length);
-
-	if (code == NULL)
-		return status;
-	for (const CsApiError *row = api->errors; row->status; row++)
-		if (row->code && strcmp(row->code, code) == 0)
-			return row->status;
-	return status;
-}
-
 /* {"success": false} with a status of success: the envelope counts. */
 static void
 read_false_success(CsAttempt *attempt)
 {
-	const CsApi *api = attempt->account->api;
 	const CsJson *document = parse_clean(attempt);
 	int			status = attempt->answer->status;
 
 	if (cs_json_find(document, "error|message"))
-		cs_api_failure(api, documented_status(api, document, status), document,
-					   &attempt->failure);
+		cs_api_failure(attempt->account->api, status, document, &attempt->failure);
 	else
 		cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
 							 psprintf("\"success\" is false without an error (HTTP status %d)",

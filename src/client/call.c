@@ -26,6 +26,9 @@
 /* A 429 that does not say for how long. */
 #define PAUSE_UNSAID_MS 1000
 
+/* How often a call looks whether somebody has ended the account's pause. */
+#define PAUSE_LOOK_MS 1000
+
 typedef enum CallState
 {
 	CALL_TOKEN,					/* until auth has an outcome */
@@ -142,7 +145,8 @@ end_with_failure(CsCall *call)
 	if (!call->spec.repeatable && failure->delivery == CS_DELIVERY_UNKNOWN)
 	{
 		failure->sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
-		failure->message = psprintf("the outcome is unknown: %s", failure->message);
+		if (!call->spec.one_by_one)
+			failure->message = psprintf("the outcome is unknown: %s", failure->message);
 	}
 	call->state = CALL_DONE;
 	MemoryContextSwitchTo(old);
@@ -269,7 +273,7 @@ ask_for_budget(CsCall *call)
 	else
 	{
 		INSTR_TIME_SET_CURRENT(call->pause_since);
-		call->pause_ms = ms;
+		call->pause_ms = cs_limiter_paused(call->account->shared) > 0 ? Min(ms, PAUSE_LOOK_MS) : ms;
 		call->for_budget = true;
 		call->state = CALL_PAUSING;
 	}

@@ -41,7 +41,7 @@ typedef struct CsCallSpec
 	int			nparts;
 	const char *idempotency_key;	/* of a POST; NULL: one is made, the same for each try */
 	bool		repeatable;		/* a read, or idempotent by document: may arrive twice */
-	bool		one_by_one;		/* repeatable, but by its caller only, who records each try */
+	bool		one_by_one;		/* its caller repeats it, and records and tells what came of it */
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */
 	int			timeout_ms;		/* 0: cupsource.timeout */

@@ -254,7 +254,7 @@ cs_record_cancelled(CsTransfer *transfer)
 
 	if (failure->kind != CS_FAILURE_NONE)
 	{
-		if (is_refusal(failure, cs_transfer_status(transfer)))
+		if (is_refusal(failure, cs_transfer_meant_status(transfer, failure)))
 			not_cancelled(transfer->order_id, failure);
 		else
 			delay_cancelling(transfer->order_id, failure);

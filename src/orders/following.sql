@@ -65,6 +65,9 @@ BEGIN
                           'rejected', 'cancelled') THEN
     PERFORM cs_internal.order_refuse(order_id, coalesce(new_state, 'followed'));
   END IF;
+  IF a.external_id <> old.external_id THEN
+    PERFORM cs_internal.order_mistaken(old.external_id, a);
+  END IF;
   state_now := CASE
     -- An unknown remote status says nothing; an end stays one.
     WHEN new_state IS NULL OR old.state IN ('delivered', 'rejected', 'cancelled') THEN old.state

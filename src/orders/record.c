@@ -53,8 +53,10 @@ has_code(const CsFailure *failure, const char *code)
 
 /* What to do about a failure of a request that places an order. */
 static Verdict
-judge(const CsAccount *account, const CsFailure *failure, int status)
+judge(const CsTransfer *transfer, const CsFailure *failure)
 {
+	const CsAccount *account = transfer->account;
+	int			status = cs_transfer_meant_status(transfer, failure);
 	bool		idempotent = account->api->orders->create_idempotent;
 	Verdict		unknown = idempotent || account->retry_uncertain ?
 		VERDICT_AGAIN : VERDICT_UNCERTAIN;
@@ -266,7 +268,7 @@ static void
 record_refused(CsTransfer *transfer, const CsFailure *failure)
 {
 	cs_count_failure();
-	switch (judge(transfer->account, failure, cs_transfer_status(transfer)))
+	switch (judge(transfer, failure))
 	{
 		case VERDICT_AGAIN:
 			again(transfer, failure);
@@ -377,7 +379,7 @@ cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure)
 	unreadable.kind = CS_FAILURE_MALFORMED;
 	unreadable.delivery = CS_DELIVERY_UNKNOWN;
 	record_attempt(transfer, &unreadable);
-	if (judge(transfer->account, &unreadable, 0) == VERDICT_AGAIN &&
+	if (judge(transfer, &unreadable) == VERDICT_AGAIN &&
 		attempts_of(transfer->order_id) < UNREADABLE_TRIES)
 		put_back(transfer, &unreadable, 1);
 	else

@@ -318,6 +318,13 @@ cs_transfer_status(const CsTransfer *transfer)
 }
 
 int
+cs_transfer_meant_status(const CsTransfer *transfer, const CsFailure *failure)
+{
+	return failure->kind == CS_FAILURE_REFUSED && failure->status > 0 ? failure->status :
+		cs_transfer_status(transfer);
+}
+
+int
 cs_transfer_duration_ms(const CsTransfer *transfer)
 {
 	const CsHttpAnswer *answer = transfer->call ? cs_call_answer(transfer->call) : NULL;

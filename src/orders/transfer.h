@@ -90,7 +90,10 @@ extern dlist_head *cs_transfers(void);
 
 /* What became of it: of the call, or why it could not be begun. */
 extern const CsFailure *cs_transfer_failure(const CsTransfer *transfer);
-extern int	cs_transfer_status(const CsTransfer *transfer);
+extern int	cs_transfer_status(const CsTransfer *transfer); /* of HTTP, or 0 */
+
+/* The same; of a refusal in an answer of success, what the document gives its error code. */
+extern int	cs_transfer_meant_status(const CsTransfer *transfer, const CsFailure *failure);
 extern int	cs_transfer_duration_ms(const CsTransfer *transfer);
 
 /* Callers. */

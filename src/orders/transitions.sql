@@ -53,6 +53,17 @@ END $$;
 COMMENT ON FUNCTION cs_internal.error_detail(cs_internal.order_error) IS 'A failure as an event''s detail.';
 REVOKE ALL ON FUNCTION cs_internal.error_detail(cs_internal.order_error) FROM PUBLIC;
 
+-- The answer to a request about one order shows another.
+CREATE FUNCTION cs_internal.order_mistaken(external_id text, a cs_internal.remote_order) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'PA006',
+    MESSAGE = format('the answer about order "%s" shows order "%s"', external_id, left(a.external_id, 100));
+END $$;
+COMMENT ON FUNCTION cs_internal.order_mistaken(text, cs_internal.remote_order) IS
+'Throws PA006: what the partner says of another order must not be taken for this one''s.';
+REVOKE ALL ON FUNCTION cs_internal.order_mistaken(text, cs_internal.remote_order) FROM PUBLIC;
+
 /* ---- sending ---- */
 
 -- queued → sending, a batch; the bodies are the bytes that will be sent.
@@ -126,6 +137,9 @@ BEGIN
   RETURNING t.server, t.external_id, t.cancel_requested_at INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, new_state);
+  END IF;
+  IF a.external_id <> o.external_id THEN
+    PERFORM cs_internal.order_mistaken(o.external_id, a);
   END IF;
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, new_state, 'cupsource',
     jsonb_strip_nulls(jsonb_build_object('remote_id', a.remote_id, 'order_number', a.order_number)));
@@ -327,6 +341,9 @@ BEGIN
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'cancelled');
   END IF;
+  IF a.external_id <> o.external_id THEN
+    PERFORM cs_internal.order_mistaken(o.external_id, a);
+  END IF;
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, 'cancelled');
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancelled(bigint, cs_internal.remote_order) IS
@@ -408,6 +425,10 @@ BEGIN
   IF action = 'placed' AND coalesce(found_id, '') = '' THEN
     RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'remote_id must be given with action "placed"',
       HINT = 'It is the partner''s id of the order, by which it is followed.';
+  END IF;
+  IF octet_length(found_id) > 1000 THEN
+    RAISE EXCEPTION USING ERRCODE = '22001', MESSAGE = 'remote_id is too long',
+      DETAIL = format('It has %s bytes; 1000 are allowed.', octet_length(found_id));
   END IF;
   IF action = 'retry' AND old.is_final THEN
     RAISE EXCEPTION USING ERRCODE = 'PA012',

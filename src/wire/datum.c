@@ -227,12 +227,21 @@ text_from_ascii(const char *ascii)
 	return PointerGetDatum(cstring_to_text(ascii));
 }
 
+/* What is found by it is found by an index, and asked for by a URL. */
 static bool
 identifier_from_json(const CsJson *value, Datum *datum, char **problem)
 {
+	size_t		length;
+
 	switch (cs_json_type(value))
 	{
 		case CS_JSON_STRING:
+			(void) cs_json_string(value, &length);
+			if (length > CS_IDENTIFIER_LIMIT)
+			{
+				*problem = psprintf("an identifier of %zu bytes is too long", length);
+				return false;
+			}
 			return text_from_string(value, datum, problem);
 		case CS_JSON_INTEGER:
 			*datum = text_from_ascii(cs_json_number(value));

@@ -9,10 +9,13 @@
 
 #include "src/wire/json.h"
 
+/* Bytes of the longest identifier that is taken. */
+#define CS_IDENTIFIER_LIMIT 1000
+
 typedef enum CsType
 {
 	CS_TYPE_TEXT,				/* a string */
-	CS_TYPE_IDENTIFIER,			/* text; a string or an integer (ids) */
+	CS_TYPE_IDENTIFIER,			/* text; a string, not too long, or an integer (ids) */
 	CS_TYPE_PROSE,				/* text; a string, or the JSON text of anything else */
 	CS_TYPE_STOCK,				/* text; a string, an integer, or a boolean: in_stock */
 	CS_TYPE_NUMERIC,			/* numeric; a number, by its text */

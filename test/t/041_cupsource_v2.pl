@@ -293,7 +293,7 @@ for ('{"success": true}', '{"data": {}}', '{"data": {"id": 999999999999999999999
 		"state: uncertain\nerror_sqlstate: PA009\n", 'uncertain');
 }
 is($node->safe_psql('postgres', q{SELECT error_message, error_detail FROM cs_orders WHERE error_detail LIKE '%range%'}),
-	'it is unknown whether order "PO-9" was placed|The request failed: the outcome is unknown: malformed answer from server "shop": '
+	'it is unknown whether order "PO-9" was placed|The request failed: malformed answer from server "shop": '
 	  . 'POST /orders: unsound JSON: integer out of range at byte 17 (HTTP status 201)', 'and why');
 
 $partner->clear;

@@ -234,7 +234,7 @@ $partner->answers("POST $auth" => $token, times => undef);
 $partner->answers('GET /api/v1/balance' => '{"success": false, "error": {"code": "FORBIDDEN", "message": "no scope"}}');
 $partner->answers('GET /api/v1/balance' => '{"success": false}');
 is(refusal($node, join ";\n", (q{SELECT * FROM cs_balance(server => 'shophub')}) x 2), printed('PA403', 'no scope',
-		'Server "shophub", GET /api/v1/balance: HTTP status 403, error code FORBIDDEN.', $codes[1][3])
+		'Server "shophub", GET /api/v1/balance: HTTP status 200, error code FORBIDDEN.', $codes[1][3])
 	  . printed('PA006', 'malformed answer from server "shophub": GET /api/v1/balance: "success" is false without an error (HTTP status 200)'),
 	'success: false with status 200');
 
