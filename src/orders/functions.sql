@@ -46,6 +46,21 @@ CREATE TRIGGER cs_orders_insert INSTEAD OF INSERT ON @extschema@.cs_orders
   FOR EACH ROW EXECUTE FUNCTION cs_internal.orders_insert();
 COMMENT ON TRIGGER cs_orders_insert ON @extschema@.cs_orders IS 'Queues the order.';
 
+-- The trigger of a view cannot be made to fire ALWAYS; without it an INSERT would do nothing and succeed.
+CREATE FUNCTION cs_internal.inserted_id() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF current_setting('session_replication_role') = 'replica' THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = 'cannot insert into view "cs_orders" while session_replication_role is replica',
+      HINT = 'Triggers do not fire then. Use cs_enqueue_order.';
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION cs_internal.inserted_id() IS
+'The id of a row that is inserted into cs_orders: none yet. Throws where no trigger would queue the order.';
+ALTER VIEW @extschema@.cs_orders ALTER COLUMN id SET DEFAULT cs_internal.inserted_id();
+
 CREATE FUNCTION @extschema@.cs_resubmit_order(id text, external_id text, server text DEFAULT NULL)
 RETURNS @extschema@.cs_orders
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -60,6 +60,7 @@ typedef struct CsSource
 	SPIPlanPtr	plan;			/* or NULL */
 	Oid			type;
 	Oid			output;			/* of the type */
+	bool		is_padded;		/* char(n): its trailing blanks mean nothing */
 	bool		is_composite;
 	bool		is_array;
 } CsSource;

@@ -70,17 +70,23 @@ source_value(const CsSource *source, const Row *row, bool *isnull)
 	return heap_getattr(row->tuple, source->attnum, row->tupdesc, isnull);
 }
 
-/* As text; NULL if not mapped or null. */
+/* As text, as a cast to it would give; NULL if not mapped or null. */
 static const char *
 text_of(const CsSource *source, const Row *row)
 {
 	Datum		value;
 	bool		isnull;
+	char	   *text;
 
 	if (source->argument == NULL || source->constant)
 		return source->constant;
 	value = source_value(source, row, &isnull);
-	return isnull ? NULL : OidOutputFunctionCall(source->output, value);
+	if (isnull)
+		return NULL;
+	text = OidOutputFunctionCall(source->output, value);
+	if (source->is_padded)
+		text[bpchartruelen(text, strlen(text))] = '\0';
+	return text;
 }
 
 /* As jsonb: jsonb itself, text that is JSON, or any row or array. */

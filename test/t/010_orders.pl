@@ -209,6 +209,16 @@ for my $case (
 	like($error, $expected, "a wrong mapping names its argument: $arguments");
 }
 
+# Columns of the old school: blanks that only fill char(n) are no part of a name.
+$node->safe_psql('postgres', qq{
+	CREATE DOMAIN erp.po AS char(20);
+	CREATE TABLE erp.padded (po erp.po, partner char(10), currency char(5), lines jsonb, address jsonb);
+	CREATE TRIGGER submit AFTER INSERT ON erp.padded FOR EACH ROW
+	  EXECUTE FUNCTION cs_submit_order('server_column=partner', 'external_id=po', 'lines=lines', 'ship_to=address', 'currency=currency');
+	INSERT INTO erp.padded VALUES (' padded-1', 'shop_v1', 'USD', $v1_lines, $v1_address)});
+is($node->safe_psql('postgres', q{SELECT '<' || external_id || '>', server, options FROM cs_orders WHERE external_id LIKE '%padded%'}),
+	'< padded-1>|shop_v1|{"currency": "USD"}', 'char(n) is read without its filling');
+
 # Header and lines: a deferred constraint trigger and a function of the row.
 $node->safe_psql('postgres', q{
 	CREATE TYPE erp.address AS (name text, line1 text, city text, state text, postal_code text, country text);
@@ -235,6 +245,8 @@ is($node->safe_psql('postgres', "INSERT INTO cs_orders (server, external_id, lin
 wait_for_state($node, 'view-1', 'placed');
 is(query_state($node, "INSERT INTO cs_orders (server, external_id, lines, state) VALUES ('hub', 'view-2', $hub_lines, 'placed')"),
 	'0A000', 'a state cannot be inserted');
+is(query_state($node, "SET session_replication_role = replica; INSERT INTO cs_orders (server, external_id, lines, ship_to) VALUES ('hub', 'view-3', $hub_lines, $hub_address)"),
+	'55000', 'and an INSERT that no trigger would see is refused');
 $node->safe_psql('postgres', 'SELECT ' . order('shop_v2', 'queue-1', 'cs_enqueue_order'));
 wait_for_state($node, 'queue-1', 'placed');
 is(journal($node, 'queue-1'), 'queued sending placed', 'each state leaves an event');
