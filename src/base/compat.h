@@ -27,9 +27,12 @@
 #define object_aclcheck(classid, objectid, roleid, mode) \
 	pg_foreign_server_aclcheck(objectid, roleid, mode)
 #define CS_OWNS_DATABASE(database, role) pg_database_ownercheck(database, role)
+#define CS_OWNS_SERVER(server, role) pg_foreign_server_ownercheck(server, role)
 #else
 #define CS_OWNS_DATABASE(database, role) \
 	object_ownercheck(DatabaseRelationId, database, role)
+#define CS_OWNS_SERVER(server, role) \
+	object_ownercheck(ForeignServerRelationId, server, role)
 #endif
 
 /*

@@ -150,6 +150,13 @@ COMMENT ON FUNCTION @extschema@.cs_add_designs(text, integer, jsonb, text) IS
 'still ApprovalPending, replacing those of the same placement; returns the order with its new cost (CustomHub; 0A000 '
 'elsewhere). The partner''s answer is an event designs_added of cs_order_events. It does not roll back at the partner. Errors: PA409 ORDER_NOT_MUTABLE, PA400 as for cs_create_order.';
 
+CREATE FUNCTION @extschema@.cs_resume(server text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'cs_sql_resume';
+COMMENT ON FUNCTION @extschema@.cs_resume(text) IS
+'The partner takes requests again: ends the pause that it asked for (429, Retry-After), at once, and has the orders and '
+'cancellations of this server that wait for their next try sent after COMMIT; returns how many. For the server''s owner.';
+
 CREATE FUNCTION @extschema@.cs_adopt_queue() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_adopt_queue';

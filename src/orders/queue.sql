@@ -81,6 +81,38 @@ COMMENT ON FUNCTION cs_internal.servers_waiting() IS
 'The servers with queued orders, each with the time at which the first of them may be sent.';
 REVOKE ALL ON FUNCTION cs_internal.servers_waiting() FROM PUBLIC;
 
+-- What waits for its time is due, except what somebody is just sending or changing.
+CREATE FUNCTION cs_internal.orders_resume(server text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
+  resumed bigint;
+BEGIN
+  WITH waiting AS (
+    SELECT o.id FROM cs_internal.orders AS o
+     WHERE o.server = orders_resume.server AND o.state IN ('queued', 'cancelling')
+       AND o.next_attempt_at > moment
+       FOR NO KEY UPDATE SKIP LOCKED
+  )
+  UPDATE cs_internal.orders AS o SET next_attempt_at = moment FROM waiting AS w WHERE o.id = w.id;
+  GET DIAGNOSTICS resumed = ROW_COUNT;
+  RETURN resumed;
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_resume(text) IS
+'Orders and cancellations of a server that wait for their next try are tried now; returns how many.';
+REVOKE ALL ON FUNCTION cs_internal.orders_resume(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.roles_waiting(server text) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT DISTINCT o.created_by FROM cs_internal.orders AS o
+   WHERE o.server = roles_waiting.server AND (o.next_attempt_at IS NOT NULL OR o.poll_at IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION cs_internal.roles_waiting(text) IS
+'Whose orders wait for something at a server: theirs are the accounts that a pause keeps waiting.';
+REVOKE ALL ON FUNCTION cs_internal.roles_waiting(text) FROM PUBLIC;
+
 -- The next orders of a server; they stay locked until the transaction ends.
 CREATE FUNCTION cs_internal.orders_claim(server text, most integer, awaited bigint[])
 RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_to jsonb, options jsonb,

@@ -169,6 +169,12 @@ cs_budget_pause(CsBudget *budget, int64 now, int64 us)
 	budget->paused_until = Max(budget->paused_until, now + us);
 }
 
+void
+cs_budget_resume(CsBudget *budget)
+{
+	budget->paused_until = 0;
+}
+
 int64
 cs_budget_paused(const CsBudget *budget, int64 now)
 {

@@ -69,6 +69,7 @@ extern void cs_budget_refund(CsBudget *budget, int64 now);
 
 /* A pause never shortens one that is in force. */
 extern void cs_budget_pause(CsBudget *budget, int64 now, int64 us);
+extern void cs_budget_resume(CsBudget *budget);
 extern int64 cs_budget_paused(const CsBudget *budget, int64 now);
 extern int	cs_budget_used(CsBudget *budget, int64 now);
 

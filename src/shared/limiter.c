@@ -51,6 +51,14 @@ cs_limiter_pause(CsSharedAccount *account, int ms)
 	LWLockRelease(&account->lock);
 }
 
+void
+cs_limiter_resume(CsSharedAccount *account)
+{
+	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
+	cs_budget_resume(&account->budget);
+	LWLockRelease(&account->lock);
+}
+
 int
 cs_limiter_paused(CsSharedAccount *account)
 {

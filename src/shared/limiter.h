@@ -33,6 +33,9 @@ extern void cs_limiter_refund(CsSharedAccount *account);
 /* A 429: nobody sends for this account for 'ms'. */
 extern void cs_limiter_pause(CsSharedAccount *account, int ms);
 
+/* Somebody knows that the partner takes requests again: ends a pause. */
+extern void cs_limiter_resume(CsSharedAccount *account);
+
 /* Milliseconds until a pause ends; 0 if there is none. */
 extern int	cs_limiter_paused(CsSharedAccount *account);
 
