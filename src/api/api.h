@@ -95,6 +95,12 @@ typedef struct CsResource
 	const char *has_more_paths;
 	const char *cursor_paths;	/* the next cursor */
 
+	/*
+	 * A value that an optional column cannot take is passed over, not an
+	 * error: that an order was placed must not come into doubt by its total.
+	 */
+	bool		forgiving;
+
 	const CsFilter *filters;	/* ended by a NULL name; or NULL */
 	const CsColumn *columns;	/* ended by a NULL name */
 } CsResource;

@@ -47,9 +47,9 @@ const CsColumn cs_cupsource_created_columns[] =
 	{"order_number", CS_TYPE_IDENTIFIER, 0, "order_number|orderNumber|number"},
 	{"remote_status", CS_TYPE_TEXT, 0, "status"},
 	{"currency", CS_TYPE_TEXT, 0, "currency|totals.currency"},
-	{"items_subtotal", CS_TYPE_NUMERIC, 0, "subtotal|totals.subtotal"},
-	{"shipping_cost", CS_TYPE_NUMERIC, 0, "shipping_cost|totals.shipping"},
-	{"total", CS_TYPE_NUMERIC, 0, "total|totals.total|grand_total|total_amount"},
+	{"items_subtotal", CS_TYPE_AMOUNT, 0, "subtotal|totals.subtotal"},
+	{"shipping_cost", CS_TYPE_AMOUNT, 0, "shipping_cost|totals.shipping"},
+	{"total", CS_TYPE_AMOUNT, 0, "total|totals.total|grand_total|total_amount"},
 	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "created_at|createdAt"},
 	{0}
 };
@@ -62,7 +62,7 @@ static const CsColumn product_columns[] =
 	{"category", CS_TYPE_TEXT, 1, "category"},
 	{"material", CS_TYPE_TEXT, 1, "material"},
 	{"capacity", CS_TYPE_PROSE, 1, "capacity"},
-	{"unit_price", CS_TYPE_NUMERIC, 1, "unit_price|price|pricing.unit_price"},
+	{"unit_price", CS_TYPE_AMOUNT, 1, "unit_price|price|pricing.unit_price"},
 	{"currency", CS_TYPE_TEXT, 1, "currency|pricing.currency"},
 	{"min_order_qty", CS_TYPE_BIGINT, 1, "min_order_qty|pricing.min_order_qty"},
 	{"stock_status", CS_TYPE_STOCK, 1, "stock_status|stock|inventory|in_stock"},
@@ -119,6 +119,7 @@ static const CsResource resources[] =
 		.name = "created",
 		.path = "/orders",
 		.root = "data.order|data|order|",
+		.forgiving = true,
 		.columns = cs_cupsource_created_columns,
 	},
 	/* GET /orders/{id}/tracking */

@@ -87,6 +87,7 @@ static const CsResource resources[] =
 		.name = "created",
 		.path = "/orders",
 		.root = "data.order|data|order|",
+		.forgiving = true,
 		.columns = cs_cupsource_created_columns,
 	},
 	/* GET /orders/{id}, not documented */

@@ -292,7 +292,8 @@ static const CsResource resources[] =
 		.columns = balance_columns,
 	},
 	{
-		.name = "created", .path = "/api/v1/orders", .root = "data", .columns = order_columns,
+		.name = "created", .path = "/api/v1/orders", .root = "data", .forgiving = true,
+		.columns = order_columns,
 	},
 	{
 		.name = "orders", .path = "/api/v1/orders", .root = "data", .lists = {"orders"},

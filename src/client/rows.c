@@ -292,6 +292,13 @@ refuse_type(const CsRowReader *reader, const char *field, const char *expected,
 									   cs_json_type_name(type)));
 }
 
+/* Is a value that cannot be read as good as none? */
+static bool
+may_pass_over(const CsRowReader *reader, const Target *target)
+{
+	return reader->resource->forgiving && !target->required;
+}
+
 /* No alternative has a value: is that all right? */
 static void
 check_absent(CsRowReader *reader, const Level *level, const Target *target)
@@ -330,14 +337,19 @@ read_target(CsRowReader *reader, const Level *level, Target *target)
 		if (value == NULL)
 			continue;
 		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
+		{
+			if (may_pass_over(reader, target))
+				continue;
 			refuse_row(reader, target->places[i].path, problem);
+		}
 		if (target->required && is_empty_identifier(target, reader->values[attribute]))
 			refuse_row(reader, target->places[i].path, "required, but empty");
 		reader->nulls[attribute] = false;
 		target->taken = i;
 		return;
 	}
-	check_absent(reader, level, target);
+	if (!may_pass_over(reader, target))
+		check_absent(reader, level, target);
 	reader->nulls[attribute] = true;
 }
 

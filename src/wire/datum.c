@@ -33,8 +33,8 @@
 /* Indexed by CsType. */
 static const Oid type_oids[] =
 {
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INT8OID, INT4OID, BOOLOID, TIMESTAMPTZOID,
-	TEXTARRAYOID, JSONBOID
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, INT8OID, INT4OID, BOOLOID,
+	TIMESTAMPTZOID, TEXTARRAYOID, JSONBOID
 };
 
 Oid
@@ -316,6 +316,22 @@ numeric_from_json(const CsJson *value, Numeric *numeric, char **problem)
 	return true;
 }
 
+/* For documents that do not show which of the two it is. */
+static bool
+amount_from_json(const CsJson *value, Numeric *numeric, char **problem)
+{
+	size_t		length;
+	const char *string = cs_json_string(value, &length);
+	const CsJson *number;
+
+	if (string == NULL)
+		return numeric_from_json(value, numeric, problem);
+	number = cs_json_parse(CurrentMemoryContext, string, length, problem);
+	if (number == NULL || cs_json_number(number) == NULL)
+		return mismatch("a number", value, problem);
+	return numeric_from_json(number, numeric, problem);
+}
+
 /* 3.0 and 3e2 are integral; the API's serializer may write them so. */
 static bool
 int64_from_json(const CsJson *value, int64 lowest, int64 highest, int64 *result, char **problem)
@@ -526,6 +542,11 @@ cs_datum_from_json(CsType type, const CsJson *value, Datum *datum, char **proble
 			return stock_from_json(value, datum, problem);
 		case CS_TYPE_NUMERIC:
 			if (!numeric_from_json(value, &numeric, problem))
+				return false;
+			*datum = NumericGetDatum(numeric);
+			return true;
+		case CS_TYPE_AMOUNT:
+			if (!amount_from_json(value, &numeric, problem))
 				return false;
 			*datum = NumericGetDatum(numeric);
 			return true;

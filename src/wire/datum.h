@@ -19,6 +19,7 @@ typedef enum CsType
 	CS_TYPE_PROSE,				/* text; a string, or the JSON text of anything else */
 	CS_TYPE_STOCK,				/* text; a string, an integer, or a boolean: in_stock */
 	CS_TYPE_NUMERIC,			/* numeric; a number, by its text */
+	CS_TYPE_AMOUNT,				/* numeric; a number, or a string that is one: "12.50" */
 	CS_TYPE_BIGINT,				/* int8; an integral number that fits */
 	CS_TYPE_INTEGER,			/* int4; an integral number that fits */
 	CS_TYPE_BOOLEAN,			/* bool */

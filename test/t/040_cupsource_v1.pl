@@ -159,12 +159,17 @@ for my $price (qw(0.1 0.14 12.50 12345678901234.56 12345678901234567890.12345678
 }
 is(product('{"sku": "S1", "unit_price": 1e-7}', 'unit_price'), "unit_price: 0.0000001\n", 'price 1e-7');
 is(product('{"sku": "S1", "unit_price": -0.00}', 'unit_price'), "unit_price: 0.00\n", 'price -0.00');
+is(product('{"sku": "S1", "price": "0.140"}', 'unit_price'), "unit_price: 0.140\n", 'a price that comes as a string');
 for (
 	[ 'min_order_qty', '18446744073709551615', 'number 18446744073709551615 is out of range' ],
 	[ 'min_order_qty', '1.5', 'number 1.5 is not an integer that fits' ],
 	[ 'lead_time_days', '2147483648', 'number 2147483648 is out of range' ],
 	[ 'lead_time_days', '"3"', 'expected an integer, got a string' ],
-	[ 'unit_price', '"0.14"', 'expected a number, got a string' ],
+	[ 'unit_price', '"0,14"', 'expected a number, got a string' ],
+	[ 'unit_price', '"$0.14"', 'expected a number, got a string' ],
+	[ 'unit_price', '"0.14 USD"', 'expected a number, got a string' ],
+	[ 'unit_price', '""', 'expected a number, got a string' ],
+	[ 'unit_price', 'true', 'expected a number, got a boolean' ],
 	[ 'unit_price', '{"value": 1}', 'expected a number, got an object' ],
 	[ 'name', '5', 'expected a string, got a number' ],
 	[ 'certifications', '"FSC"', 'expected an array of strings, got a string' ],
@@ -275,6 +280,28 @@ items_subtotal: 0.1
 shipping_cost: 0.0000001
 total: 12345678901234.56
 remote_created_at: 2025-03-01T08:00:00+00:00
+END
+
+is(place('{"id": "ord_7", "subtotal": "0.10", "shipping_cost": "1e-7", "total": "12345678901234567890.56"}')
+	  =~ s/^raw: .*\n//mr, <<"END", 'also where it comes as a string');
+server: shop
+external_id: PO-7
+state: placed
+remote_id: ord_7
+items_subtotal: 0.10
+shipping_cost: 0.0000001
+total: 12345678901234567890.56
+END
+
+# That it was placed is certain, whatever else the answer says.
+is( place('{"id": "ord_8", "order_number": {"series": "A"}, "subtotal": "a lot", "total": {"USD": 5}, "currency": 840, '
+		  . '"created_at": "yesterday"}'),
+	<<"END", 'what cannot be read of an order costs nothing but itself');
+server: shop
+external_id: PO-8
+state: placed
+remote_id: ord_8
+raw: {"id": "ord_8", "total": {"USD": 5}, "currency": 840, "subtotal": "a lot", "created_at": "yesterday", "order_number": {"series": "A"}}
 END
 
 # What v1 has no field for is refused, all at once and before anything is sent.
