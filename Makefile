@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   = shmem budget limiter stats tokens wake launch serve handoff
+SHARED   = shmem budget limiter stats tokens wake launch serve refreshers handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
@@ -27,7 +27,7 @@ WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them
 FDW      =
-WORKER   = launcher utility worker
+WORKER   = launcher utility refresher schedule worker
 # [6] the module itself
 MODULE   = cupsource
 
@@ -38,7 +38,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 
 # The install script is these, one after the other.
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
-	src/catalog/runs.sql src/catalog/views.sql src/catalog/live.sql \
+	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/functions.sql src/orders/assets.sql \
 	src/ops/ops.sql src/ops/servers.sql

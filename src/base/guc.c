@@ -56,6 +56,9 @@ int			cs_guc_order_timeout = 60000;
 /* rate_limit_wait: does not count against timeout, which begins when the request is sent. */
 int			cs_guc_rate_limit_wait = 60000;
 
+/* refresh_workers: each takes a process that an order may need (src/shared/refreshers.c). */
+int			cs_guc_refresh_workers = 2;
+
 /* rollback_grace: after it an order whose transaction rolled back is cancelled. */
 int			cs_guc_rollback_grace = 30000;
 
@@ -127,6 +130,10 @@ static const struct
 		"Sets the longest wait for the account's request budget.",
 		"It is not part of cupsource.timeout.",
 	&cs_guc_rate_limit_wait, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS},
+	{"cupsource.refresh_workers",
+		"Sets how many catalogues of a database are refreshed at once by schedule.",
+		"Each takes a slot of max_worker_processes; 0 stops the schedule.",
+	&cs_guc_refresh_workers, 0, CS_REFRESHERS_MAX, PGC_SIGHUP, 0},
 	{"cupsource.rollback_grace",
 		"Sets how long an order whose transaction rolled back may be claimed by its retry.",
 		"After it the order is cancelled at the partner, or marked orphaned where that cannot be.",

@@ -22,9 +22,9 @@
 #define BATCH 100				/* ids that are looked up together */
 
 static CsStatement begin_statement = {
-	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1) AS d",
-	.nargs = 1,
-	.argtypes = {TEXTOID},
+	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2) AS d",
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
 };
 
 static CsStatement due_statement = {
@@ -268,12 +268,13 @@ refresh_models(const Details *details, char **ids, int nids, bool of_ring)
 static void
 begin_details(CsRun *run)
 {
+	Datum		values[2] = {run->server, Int64GetDatum(run->account->detail_budget)};
 	int64		due;
 
 	if (run->in_details)
 		return;
 	cs_run_enter(run);
-	cs_state_run(&begin_statement, &run->server, NULL);
+	cs_state_run(&begin_statement, values, run->account->detail_budget < 0 ? " n" : NULL);
 	due = cs_run_result("due");
 	run->ring_left = cs_run_result("ring_rest");
 	run->in_details = true;

@@ -21,7 +21,17 @@
  */
 extern void cs_catalog_refresh(Oid serverid, Oid userid, bool entire, void (*commit) (void));
 
-/* In a new transaction: the refresh ended with this error.  Gives its lock back. */
+/*
+ * In a new transaction: the refresh ended with this error.  Gives its lock
+ * back; without it, it is another session's run that goes on.
+ */
 extern void cs_catalog_refresh_failed(Oid serverid, const ErrorData *error);
+
+/*
+ * The server gets another name, or goes: no refresh of it runs until the
+ * transaction ends.  One by schedule is ended; throws 55006 if a user
+ * refreshes it.
+ */
+extern void cs_catalog_bar(Oid serverid, const char *server);
 
 #endif							/* CS_CATALOG_PRODUCTS_H */

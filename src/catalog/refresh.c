@@ -27,6 +27,7 @@
 #include "storage/lock.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "src/base/compat.h"
@@ -35,6 +36,7 @@
 #include "src/catalog/rowset.h"
 #include "src/catalog/run.h"
 #include "src/client/server.h"
+#include "src/shared/refreshers.h"
 
 /* The class of our advisory locks (objsubid in pg_locks; cs_catalog_status looks there). */
 #define REFRESH_LOCK_CLASS 417
@@ -67,18 +69,38 @@ set_lock_tag(LOCKTAG *tag, Oid serverid)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, ForeignServerRelationId, serverid, REFRESH_LOCK_CLASS);
 }
 
+/* Before anything is read of the server: from then on it keeps its name. */
 static void
-take_lock(const CsAccount *account, bool of_session)
+take_lock(Oid serverid, bool of_session)
 {
 	LOCKTAG		tag;
 
-	set_lock_tag(&tag, account->serverid);
+	set_lock_tag(&tag, serverid);
 	if (LockAcquire(&tag, ExclusiveLock, of_session, true) == LOCKACQUIRE_NOT_AVAIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("the catalogue of server \"%s\" is being refreshed by another session",
-						account->server),
-				 errhint("Its progress is in cs_catalog_status.")));
+						GetForeignServer(serverid)->servername),
+				 errhint("Its progress is in cs_progress.")));
+	AcceptInvalidationMessages();
+}
+
+void
+cs_catalog_bar(Oid serverid, const char *server)
+{
+	LOCKTAG		tag;
+
+	set_lock_tag(&tag, serverid);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return;
+
+	/* A scheduled one goes on later; a user's is not interrupted. */
+	if (!cs_refresher_end(serverid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("the catalogue of server \"%s\" is being refreshed", server),
+				 errhint("Cancel the refresh first; its process is in cs_progress.")));
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 /* Whether this session had it. */
@@ -243,13 +265,15 @@ cs_catalog_refresh(Oid serverid, Oid userid, bool entire, void (*commit) (void))
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource refresh",
 											  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	CsAccount  *account = cs_account_get(cxt, serverid, userid);
-	const CsResource *resource = cs_api_resource(account->api, "models");
+	CsAccount  *account;
+	const CsResource *resource;
 	CsRun	   *run;
 
+	take_lock(serverid, commit != NULL);
+	account = cs_account_get(cxt, serverid, userid);
+	resource = cs_api_resource(account->api, "models");
 	if (resource == NULL)
 		resource = cs_api_resource(account->api, "products");
-	take_lock(account, commit != NULL);
 	run = cs_run_begin(account, entire, commit);
 	if (!run->in_details)
 		refresh_list(run, resource);
@@ -257,7 +281,10 @@ cs_catalog_refresh(Oid serverid, Oid userid, bool entire, void (*commit) (void))
 	cs_balance_refresh(run);
 	cs_run_complete(run);
 	if (commit)
+	{
 		give_back_lock(serverid);
+		cs_schedule_changed();
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }

@@ -7,10 +7,12 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "foreign/foreign.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "src/catalog/run.h"
 
@@ -72,6 +74,10 @@ cs_run_enter(CsRun *run)
 		BeginInternalSubTransaction(NULL);
 		run->in_subtransaction = true;
 	}
+	/* A process without a portal has none, and holds none while it waits. */
+	run->own_snapshot = !ActiveSnapshotSet();
+	if (run->own_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
 	cs_state_enter(&run->scope);
 }
 
@@ -79,6 +85,8 @@ void
 cs_run_leave(CsRun *run)
 {
 	cs_state_leave(&run->scope);
+	if (run->own_snapshot)
+		PopActiveSnapshot();
 	MemoryContextSwitchTo(run->scope_cxt);
 }
 
@@ -137,7 +145,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 
 	run->cxt = CurrentMemoryContext;
 	run->page_cxt = AllocSetContextCreate(run->cxt, "cupsource refresh page", ALLOCSET_DEFAULT_SIZES);
-	run->account = account;
+	run->account = run->watched = account;
 	run->server = CStringGetTextDatum(account->server);
 	run->commit = commit;
 	run->total = -1;
@@ -293,6 +301,33 @@ end_batch(CsRun *run, bool wait_for_disk)
 	INSTR_TIME_SET_CURRENT(run->committed);
 }
 
+/*
+ * Options have changed, perhaps of another server.  A run reads the account
+ * that it began with and no other: it ends if that has become one, if its
+ * server is gone, or if the user may not use it any more.
+ */
+static void
+check_account(CsRun *run)
+{
+	const CsAccount *before = run->account;
+
+	if (run->watched->valid)
+		return;
+	if (GetForeignServerExtended(before->serverid, FSV_MISSING_OK) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("server \"%s\" was dropped while its catalogue was refreshed",
+						before->server)));
+	run->watched = cs_account_get(run->cxt, before->serverid, before->userid);
+	if (run->watched->shared != before->shared || run->watched->api != before->api ||
+		strcmp(run->watched->server, before->server) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("server \"%s\" was given another account while its catalogue was refreshed",
+						before->server),
+				 errhint("The next refresh reads the new one.")));
+}
+
 void
 cs_run_commit(CsRun *run)
 {
@@ -305,6 +340,7 @@ cs_run_commit(CsRun *run)
 			cs_run_leave(run);
 		}
 		end_batch(run, false);
+		check_account(run);
 	}
 	if (milliseconds_since(run->noticed) >= NOTICE_INTERVAL_MS)
 		tell_progress(run);

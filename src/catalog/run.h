@@ -21,6 +21,7 @@ typedef struct CsRun
 	MemoryContext cxt;			/* of the whole run; outlives its transactions */
 	MemoryContext page_cxt;		/* reset for each page */
 	CsAccount  *account;
+	CsAccount  *watched;		/* the same, or what it has become by later options */
 	Datum		server;			/* its name, as text */
 	void		(*commit) (void);	/* NULL: within the caller's transaction */
 
@@ -64,6 +65,7 @@ typedef struct CsRun
 
 	/* While in a scope. */
 	CsStateScope scope;
+	bool		own_snapshot;
 	MemoryContext scope_cxt;
 
 	instr_time	began;

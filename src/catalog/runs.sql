@@ -33,19 +33,19 @@ BEGIN
   empty := NOT EXISTS (SELECT FROM cs_internal.products AS p WHERE p.server = account);
 
   IF begun.server IS NULL THEN
-    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at)
-    VALUES (account, 1, 'running', 'list', want_entire, now(), now())
+    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, attempts)
+    VALUES (account, 1, 'running', 'list', want_entire, now(), now(), 1)
     RETURNING * INTO begun;
   ELSIF resumed THEN
     UPDATE cs_internal.catalog_runs AS r
-       SET state = 'running', checkpoint_at = now(), entire = r.entire OR want_entire
+       SET state = 'running', checkpoint_at = now(), entire = r.entire OR want_entire, attempts = r.attempts + 1
      WHERE r.server = account
     RETURNING * INTO begun;
   ELSE
     UPDATE cs_internal.catalog_runs AS r
        SET run = r.run + 1, state = 'running', phase = 'list', "position" = NULL, entire = want_entire,
            started_at = now(), checkpoint_at = now(), pages_done = 0, rows_done = 0, rows_total = NULL,
-           rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0
+           rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0, attempts = r.attempts + 1
      WHERE r.server = account
     RETURNING * INTO begun;
   END IF;
@@ -75,7 +75,7 @@ COMMENT ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, b
 REVOKE ALL ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text,
   bigint, bigint, bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.refresh_details(account text, OUT due bigint, OUT ring_rest bigint)
+CREATE FUNCTION cs_internal.refresh_details(account text, budget bigint, OUT due bigint, OUT ring_rest bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,13 +87,13 @@ BEGIN
    WHERE m.server = account AND m.discontinued_at IS NULL;
   UPDATE cs_internal.catalog_runs AS r
      SET phase = 'details', "position" = NULL, checkpoint_at = now(),
-         ring_left = CASE WHEN r.entire THEN seen ELSE (seen + 19) / 20 END
+         ring_left = CASE WHEN r.entire THEN seen ELSE least(seen, coalesce(budget, (seen + 19) / 20)) END
    WHERE r.server = account AND r.state = 'running'
   RETURNING r.ring_left INTO ring_rest;
 END $$;
-COMMENT ON FUNCTION cs_internal.refresh_details(text) IS
-'The list is complete; the details follow: those that are due, and a twentieth of the others (all of them in an entire run), those unseen for longest.';
-REVOKE ALL ON FUNCTION cs_internal.refresh_details(text) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.refresh_details(text, bigint) IS
+'The list is complete; the details follow: those that are due, and as many of the others as the budget says (NULL: a twentieth; an entire run: all of them), those unseen for longest.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_details(text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.details_due(account text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
@@ -180,7 +180,7 @@ AS $$
 BEGIN
   UPDATE cs_internal.catalog_runs AS r
      SET state = 'complete', phase = 'list', "position" = NULL, ring_left = 0, checkpoint_at = now(),
-         last_complete_at = now(), pages_sound = sound
+         last_complete_at = now(), pages_sound = sound, attempts = 0
    WHERE r.server = account AND r.state = 'running';
   DELETE FROM cs_internal.list_pages AS l WHERE l.server = account AND l.page > pages;
 END $$;
@@ -197,7 +197,15 @@ BEGIN
      SET state = 'failed', last_error = message, last_error_at = now(),
          "position" = CASE WHEN NOT anew THEN r."position" END
    WHERE r.server = account AND r.state = 'running';
+  IF NOT FOUND THEN
+    INSERT INTO cs_internal.catalog_runs AS r (server, run, state, phase, entire, started_at, checkpoint_at, attempts,
+           last_error, last_error_at)
+    VALUES (account, 0, 'failed', 'list', false, now(), now(), 1, message, now())
+    ON CONFLICT (server) DO UPDATE
+       SET attempts = r.attempts + 1, last_error = excluded.last_error, last_error_at = excluded.last_error_at;
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.refresh_failed(text, text, boolean) IS
-'The run stopped. The rows stay as its pages left them, each as the partner had it; the next run goes on from its checkpoint, or, if the partner refused the position, begins anew.';
+'The run stopped. The rows stay as its pages left them, each as the partner had it; the next run goes on from its checkpoint, or, if the partner refused the position, begins anew. '
+'A run that could not even begin is remembered too.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_failed(text, text, boolean) FROM PUBLIC;

@@ -203,6 +203,7 @@ CREATE TABLE cs_internal.catalog_runs (
   products          bigint NOT NULL DEFAULT 0,
   skus              bigint NOT NULL DEFAULT 0,
   pages_sound       boolean NOT NULL DEFAULT false,
+  attempts          integer NOT NULL DEFAULT 0,
   last_complete_at  timestamptz,
   last_error        text,
   last_error_at     timestamptz
@@ -217,6 +218,8 @@ COMMENT ON COLUMN cs_internal.catalog_runs.ring_position IS
 COMMENT ON COLUMN cs_internal.catalog_runs.ring_left IS 'How many of those this run may still read.';
 COMMENT ON COLUMN cs_internal.catalog_runs.pages_sound IS
 'The run was complete and no row came twice in it: the cached products are what list_pages stands for.';
+COMMENT ON COLUMN cs_internal.catalog_runs.attempts IS
+'How often a refresh was begun, or could not be, since the last one that was completed: the schedule waits the longer.';
 COMMENT ON COLUMN cs_internal.catalog_runs.products IS 'Products or models on offer; kept with the rows, in the same transactions.';
 COMMENT ON COLUMN cs_internal.catalog_runs.skus IS 'Orderable SKUs on offer.';
 

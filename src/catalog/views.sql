@@ -128,7 +128,7 @@ CREATE VIEW @extschema@.cs_catalog_status WITH (security_barrier) AS
               ELSE r.state END AS state,
          r.last_complete_at,
          now() - r.last_complete_at AS age,
-         r.last_complete_at + o.refresh_interval AS next_refresh_at,
+         CASE WHEN NOT coalesce(l.held, false) THEN cs_internal.next_refresh(r, o.refresh_interval) END AS next_refresh_at,
          CASE WHEN r.state = 'running' AND l.held THEN r.started_at END AS running_since,
          coalesce(r.pages_done, 0) AS pages_done,
          coalesce(r.rows_done, 0) AS rows_done,
@@ -147,12 +147,9 @@ CREATE VIEW @extschema@.cs_catalog_status WITH (security_barrier) AS
     LEFT JOIN cs_internal.catalog_runs AS r ON r.server = v.server
     CROSS JOIN LATERAL (
       SELECT r.state = 'running' AND EXISTS (
-        SELECT FROM pg_locks AS k
-         WHERE k.locktype = 'advisory' AND k.classid = 'pg_foreign_server'::regclass::oid AND k.objid = s.oid
-           AND k.objsubid = 417 AND k.granted
-           AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())) AS held) AS l;
+        SELECT FROM cs_internal.refresh_locks AS k WHERE k.serverid = s.oid) AS held) AS l;
 COMMENT ON VIEW @extschema@.cs_catalog_status IS
-'Each account''s cached catalogue: what is on offer, when the last complete refresh ended (age), when the next one is due (server option refresh_interval; NULL: by hand), '
+'Each account''s cached catalogue: what is on offer, when the last complete refresh ended (age), when the next one is due by the server option refresh_interval (NULL: by hand, or it is running), '
 'how far a running or failed one came, and the last error. state: never, running, complete, failed.';
 
 GRANT SELECT ON @extschema@.cs_products, @extschema@.cs_models, @extschema@.cs_variations, @extschema@.cs_placements,

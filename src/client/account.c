@@ -290,6 +290,7 @@ set_server_options(CsAccount *account, List *options)
 	account->poll_interval_s = cs_option_seconds(options, "poll_interval",
 												 DEFAULT_POLL_INTERVAL_S);
 	account->refresh_interval_s = cs_option_seconds(options, "refresh_interval", 0);
+	account->detail_budget = cs_option_integer(options, "detail_budget", -1);
 	account->retry_uncertain = cs_option_boolean(options, "retry_uncertain", false);
 }
 

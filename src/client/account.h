@@ -27,6 +27,7 @@ typedef struct CsAccount
 	int			concurrency;	/* transfers of the worker at once */
 	int			poll_interval_s;	/* between two looks at an open order */
 	int			refresh_interval_s; /* of the catalogue; 0: by hand only */
+	int			detail_budget;	/* details of unchanged models that a refresh reads; -1: a share */
 	bool		retry_uncertain;	/* send again although it may have been placed */
 	CsSharedAccount *shared;	/* budget and token */
 

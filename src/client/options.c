@@ -73,6 +73,7 @@ static const Option options_known[] =
 	{"ca_file", ForeignServerRelationId, OPTION_PATH,
 	"It decides whom connections with the credentials of others trust."},
 	{"refresh_interval", ForeignServerRelationId, OPTION_SECONDS, NULL, 0, SECONDS_PER_YEAR},
+	{"detail_budget", ForeignServerRelationId, OPTION_INTEGER, NULL, 0, 1000000},
 	{"poll_interval", ForeignServerRelationId, OPTION_SECONDS, NULL, 1, SECONDS_PER_YEAR},
 	{"concurrency", ForeignServerRelationId, OPTION_INTEGER, NULL, 1, 64},
 	{"retry_uncertain", ForeignServerRelationId, OPTION_BOOLEAN},

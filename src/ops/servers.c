@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 
 #include "src/base/state.h"
+#include "src/client/options.h"
 #include "src/ops/servers.h"
 #include "src/shared/wake.h"
 
@@ -101,7 +102,14 @@ cs_server_change_read(Node *command, CsServerChange *change)
 		if (strcmp(create->fdwname, WRAPPER_NAME) == 0 &&
 			!OidIsValid(get_foreign_server_oid(create->servername, true)))
 			change->created = create->servername;
+		change->configured = create->servername;
 	}
+	else if (IsA(command, AlterForeignServerStmt))
+		change->configured = castNode(AlterForeignServerStmt, command)->servername;
+	else if (IsA(command, CreateUserMappingStmt))
+		change->configured = castNode(CreateUserMappingStmt, command)->servername;
+	else if (IsA(command, AlterUserMappingStmt))
+		change->configured = castNode(AlterUserMappingStmt, command)->servername;
 }
 
 static void
@@ -169,10 +177,21 @@ follow_drops(void)
 	}
 }
 
+/* The worker is to look at the schedule, if the server is on it. */
+static void
+follow_options(const char *name)
+{
+	Oid			serverid = get_foreign_server_oid(name, true);
+
+	if (is_ours(serverid) &&
+		cs_option_seconds(GetForeignServer(serverid)->options, "refresh_interval", 0) > 0)
+		cs_wake_at_commit();
+}
+
 void
 cs_server_change_follow(const CsServerChange *change)
 {
-	if ((change->old_name == NULL && change->created == NULL && dropped == NIL) ||
+	if ((change->old_name == NULL && change->configured == NULL && dropped == NIL) ||
 		!cs_extension_present())
 		return;
 
@@ -181,5 +200,7 @@ cs_server_change_follow(const CsServerChange *change)
 		follow_create(change->created);
 	if (change->old_name)
 		follow_rename(change);
+	if (change->configured)
+		follow_options(change->configured);
 	follow_drops();
 }

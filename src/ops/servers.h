@@ -18,6 +18,7 @@ typedef struct CsServerChange
 	const char *created;		/* or NULL */
 	const char *old_name;		/* renamed; or NULL */
 	const char *new_name;
+	const char *configured;		/* options of it or of its mappings were set; or NULL */
 } CsServerChange;
 
 /* Before the command: what it is about to do. */

@@ -224,7 +224,8 @@ cs_launcher_no_slot(Oid database)
 	launcher->not_before = cs_monotonic_us() +
 		backoff(launcher->no_slot_in_a_row, NO_SLOT_MOST_US);
 
-	/* Those that linger without work are to make room (cs_worker_lingers). */
+	/* A refresh can go on later; and those that linger are to make room (cs_worker_lingers). */
+	cs_refreshers_end_one();
 	for (i = 0; i < cs_guc_max_databases; i++)
 	{
 		if (cs_workers->databases[i].database != InvalidOid)

@@ -25,7 +25,9 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
+#include "src/base/guc.h"
 #include "src/shared/budget.h"
+#include "src/shared/refreshers.h"
 #include "src/shared/serve.h"
 #include "src/shared/shmem.h"
 #include "src/shared/tokens.h"
@@ -62,6 +64,13 @@ typedef enum CsServing
 	CS_SERVING_ATTACHED			/* one has the database */
 } CsServing;
 
+/* A process that refreshes a catalogue. */
+typedef struct CsRefresher
+{
+	pid_t		pid;			/* 0: a free place */
+	Oid			serverid;
+} CsRefresher;
+
 /* Protected by CS_LOCK_WORKERS, as all that follows. */
 typedef struct CsDatabase
 {
@@ -87,6 +96,10 @@ typedef struct CsDatabase
 	TimestampTz started_at;
 	bool		leave;			/* it is asked to */
 	bool		probing;		/* it was started for 'probe' alone */
+
+	/* Refreshes by schedule (refreshers.c). */
+	bool		schedule;		/* what is due may have changed since the worker looked */
+	CsRefresher refreshers[CS_REFRESHERS_MAX];
 
 	/* What it reports. */
 	int			in_flight;
@@ -132,6 +145,10 @@ extern void cs_database_forget(CsDatabase *entry);
 extern void cs_database_failed(CsDatabase *entry);	/* its worker ended otherwise than by leaving */
 extern void cs_database_wake(CsDatabase *entry);	/* its worker, or the launcher */
 extern void cs_process_wake(int proc);	/* -1: nobody */
+
+/* With the lock held: ends the refreshes of a database (true if there are any), or one of any. */
+extern bool cs_refreshers_end(CsDatabase *entry);
+extern void cs_refreshers_end_one(void);
 
 /* Without the lock: says that there is no room, once in a process. */
 extern void cs_database_tell_full(int elevel);

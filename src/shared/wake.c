@@ -264,6 +264,7 @@ cs_database_vacate(Oid database, int timeout_ms)
 		entry->bars++;
 		entry->bar_proc = CS_MY_PROC_NUMBER;
 		entry->leave = true;
+		(void) cs_refreshers_end(entry);
 		cs_database_wake(entry);
 	}
 	cs_workers_unlock();
@@ -277,7 +278,8 @@ cs_database_vacate(Oid database, int timeout_ms)
 
 		LWLockAcquire(cs_shared_lock(CS_LOCK_WORKERS), LW_SHARED);
 		entry = cs_database_find(database);
-		served = entry != NULL && entry->serving == CS_SERVING_ATTACHED;
+		served = entry != NULL &&
+			(entry->serving == CS_SERVING_ATTACHED || cs_refreshers_end(entry));
 		cs_workers_unlock();
 		if (!served || left <= 0)
 			break;

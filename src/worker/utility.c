@@ -15,7 +15,7 @@
  * has nothing to do here any more.
  *
  * What is stored follows a server that is renamed, and keeps one from being
- * dropped that orders wait for.
+ * dropped that orders wait for.  A refresh under the old name is ended first.
  */
 #include "postgres.h"
 
@@ -24,12 +24,14 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
 #include "utils/syscache.h"
 
 #include "src/base/compat.h"
+#include "src/catalog/products.h"
 #include "src/ops/servers.h"
 #include "src/shared/wake.h"
 #include "src/worker/utility.h"
@@ -188,6 +190,8 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	/* The statement may have gone with its transaction after this. */
 	next_hook(statement, query, read_only_tree, context, params, environment, destination,
 			  completion);
+	if (servers.old_name)
+		cs_catalog_bar(get_foreign_server_oid(servers.new_name, false), servers.old_name);
 	cs_server_change_follow(&servers);
 	if (commits)
 		cs_wake_known(MyDatabaseId);

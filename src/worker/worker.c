@@ -5,7 +5,8 @@
  * One runs in each database with work, started by the launcher.  It takes the
  * requests of callers first, then what is queued, then looks at placed orders;
  * it waits on its latch and its sockets, with no transaction open, and leaves
- * when there was nothing to do for cupsource.worker_linger.
+ * when there was nothing to do for cupsource.worker_linger.  On its way it has
+ * catalogues refreshed that are due (schedule.c), by other processes.
  *
  * Terminated, it starts nothing new and gives what is on the wire a moment to
  * be answered, because an order without an answer may need a person.
@@ -27,6 +28,7 @@
 #include "src/orders/orders.h"
 #include "src/shared/serve.h"
 #include "src/wire/http.h"
+#include "src/worker/schedule.h"
 
 /* Nobody whom we wait for may keep the worker: a user's open transaction can hold a row. */
 #define LOCK_TIMEOUT "100"
@@ -101,11 +103,10 @@ farewell(void)
 	proc_exit(1);
 }
 
-/* Everything that can be done now.  False: the extension is gone. */
+/* Everything that can be done for orders now.  False: the extension is gone. */
 static bool
-work(Worker *worker)
+work_on_orders(Worker *worker, bool woken)
 {
-	bool		woken = cs_worker_take_wakeup();
 	TimestampTz now = GetCurrentTimestamp();
 	bool		rested;
 
@@ -138,13 +139,33 @@ work(Worker *worker)
 	return true;
 }
 
+/* The same, and for catalogues. */
+static bool
+work(Worker *worker)
+{
+	bool		woken = cs_worker_take_wakeup();
+
+	return work_on_orders(worker, woken) && cs_schedule_look(woken);
+}
+
+/* The next thing to do; 0: none. */
+static TimestampTz
+next_due(const Worker *worker)
+{
+	TimestampTz refresh = cs_schedule_due();
+
+	if (worker->due == 0 || (refresh != 0 && refresh < worker->due))
+		return refresh;
+	return worker->due;
+}
+
 /* How long to wait if nobody wakes us; leaves if there is nothing to wait for. */
 static long
 rest(Worker *worker, long wait_ms)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	long		due_ms = worker->due == 0 ? -1 :
-		Max(TimestampDifferenceMilliseconds(now, worker->due), 0);
+	TimestampTz due = next_due(worker);
+	long		due_ms = due == 0 ? -1 : Max(TimestampDifferenceMilliseconds(now, due), 0);
 	long		pause_ms = cs_orders_pause_ms();
 	long		linger_ms;
 
@@ -166,7 +187,7 @@ rest(Worker *worker, long wait_ms)
 		cs_guc_worker_linger - TimestampDifferenceMilliseconds(worker->idle_since, now) : 0;
 	if (linger_ms <= 0)
 	{
-		cs_worker_sleep_until(worker->due);
+		cs_worker_sleep_until(due);
 		if (cs_worker_try_leave())
 			proc_exit(0);
 		worker->idle_since = 0;
@@ -211,6 +232,7 @@ cs_worker_main(Datum arg)
 	pgstat_report_appname("cupsource worker");
 	pgstat_report_activity(STATE_IDLE, NULL);
 
+	cs_schedule_init();
 	cxt = AllocSetContextCreate(TopMemoryContext, "cupsource worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
@@ -223,6 +245,7 @@ cs_worker_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			worker.look = true;
+			cs_schedule_reloaded();
 		}
 		if (ShutdownRequestPending || cs_worker_asked_to_leave())
 			farewell();
