@@ -176,7 +176,9 @@ meant_status(const CsApi *api, int status, const char *code)
 
 /*
  * The envelopes that are read: {"error": {"code", "message", "details"}},
- * {"error": "…"}, {"message": "…"}, or nothing but the status.
+ * {"error": "…"}, {"message": "…"}, what a web framework or a gateway says of
+ * its own accord (RFC 9457: {"title", "detail", "errors"}), or nothing but the
+ * status.
  */
 void
 cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *failure)
@@ -197,6 +199,10 @@ cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *
 	message = shown(cs_json_find(document, "error.message|message"));
 	if (message == NULL)
 		message = shown(error);
+	if (message == NULL)
+		message = shown(cs_json_get(document, "detail"));
+	if (message == NULL)
+		message = shown(cs_json_get(document, "title"));
 	if (message == NULL && known)
 		message = pstrdup(known->meaning);
 	if (message == NULL)
