@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   = shmem budget limiter stats tokens wake launch serve refreshers handoff
+SHARED   = shmem budget limiter stats tokens changes wake launch serve refreshers handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
 # [2] what the partners' documents say
@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset load run absent details refresh live
-ORDERS   = answer work transfer send record cancel follow take lookup insert enqueue mapping submit create ask asset resume
+ORDERS   = answer work transfer send record cancel follow take lookup items rules check insert enqueue mapping submit create ask asset resume
 WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them
@@ -40,7 +40,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
 	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
-	src/orders/views.sql src/orders/functions.sql src/orders/assets.sql \
+	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/ops/ops.sql src/ops/servers.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.

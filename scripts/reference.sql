@@ -22,7 +22,7 @@ INSERT INTO sections VALUES
    'The order form, what a line, an address and the options hold, is described in the [README](../README.md#the-order-form).',
    '^cs_(create_order|enqueue_order|submit_order|check_order|quote_order|add_designs|resubmit_order|cancel_order|upload_asset|assets?)$'),
   (3, 'Follow orders', NULL,
-   '^cs_(orders?|order_(status|tracking|lines|events|attempts)|shipments|queue|resolve_order|adopt_queue)$'),
+   '^cs_(orders?|order_(status|tracking|lines|events|attempts)|shipments|queue|resolve_order|adopt_queue|resume)$'),
   (4, 'Webhooks', NULL, 'webhook|signature'),
   (5, 'Operate', NULL, '^cs_(stat_|progress|version|error)');
 

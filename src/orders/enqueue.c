@@ -17,14 +17,11 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#include "src/api/form.h"
 #include "src/base/guc.h"
 #include "src/base/state.h"
-#include "src/client/options.h"
 #include "src/client/server.h"
 #include "src/orders/insert.h"
 #include "src/orders/orders.h"
@@ -37,32 +34,6 @@ PG_FUNCTION_INFO_V1(cs_sql_resubmit_order);
 
 /* The columns of cs_orders that an INSERT may give. */
 static const char *const insertable[] = {"server", "external_id", "lines", "ship_to", "options"};
-
-void
-cs_order_check(const ForeignServer *server, const CsOrderForm *form)
-{
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource order form",
-											  ALLOCSET_SMALL_SIZES);
-	const char *api_name = cs_option_text(server->options, "api");
-	const CsApi *api = api_name ? cs_api_find(api_name) : NULL;
-
-	if (api == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("server \"%s\" has no option \"api\"", server->servername)));
-	if (form->external_id == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("external_id must not be null"),
-				 errhint("It is your name for the order, and keeps it from being placed twice.")));
-	if (form->lines == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("lines must not be null")));
-	(void) cs_form_read(cxt, api, CS_FORM_ORDER, form->external_id, form->lines, form->ship_to,
-						form->options);
-	MemoryContextDelete(cxt);
-}
 
 /* The row, for the INSERT and for the comparison with what is there. */
 static void

@@ -34,7 +34,7 @@ extern int64 cs_order_enqueue(Oid serverid, const CsOrderForm *form);
 /* This database as the owner of a queue, as cs_internal.origin() gives it: text. */
 extern Datum cs_order_origin(void);
 
-/* Throws what is wrong with the form. */
+/* Throws 22023 with all that is wrong with the order, by its form and by the cached catalogue. */
 extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form);
 
 /* A function's arguments (lines, ship_to, external_id, options, server); returns the server. */

@@ -164,6 +164,8 @@ extern int64 cs_monotonic_us(void);
 /* The parts: how much they need, and finding or making it (the lock is held by shmem.c). */
 extern Size cs_stats_shmem_size(void);
 extern void cs_stats_shmem_attach(void);
+extern Size cs_changes_shmem_size(void);
+extern void cs_changes_shmem_attach(void);
 extern Size cs_wake_shmem_size(void);
 extern void cs_wake_shmem_attach(void);
 extern Size cs_handoff_shmem_size(void);

@@ -80,6 +80,18 @@ cs_decimal_to_int64(int64 digits, int scale, int64 *result)
 	return scale <= 0 || digits == 0;
 }
 
+bool
+cs_decimal_exceeds(int64 digits, int scale, int64 other_digits, int other_scale)
+{
+	for (; scale < other_scale; scale++)
+		if (pg_mul_s64_overflow(digits, 10, &digits))
+			return true;
+	for (; other_scale < scale && digits != 0; other_scale++)
+		if (pg_mul_s64_overflow(other_digits, 10, &other_digits))
+			return false;
+	return digits > other_digits;
+}
+
 /* A place in a text, and the end that nothing reads beyond. */
 typedef struct Reader
 {

@@ -28,6 +28,9 @@ extern CsDecimal cs_parse_decimal(const char *number, int64 *digits, int *scale)
 /* The short decimal as an integer; false if it has a fraction or does not fit. */
 extern bool cs_decimal_to_int64(int64 digits, int scale, int64 *result);
 
+/* Is the first of two short decimals, neither below zero, the greater one? */
+extern bool cs_decimal_exceeds(int64 digits, int scale, int64 other_digits, int other_scale);
+
 /*
  * ISO 8601, the extended format: a date (years 0001 to 9999), then, after T
  * or a blank, hours and minutes, seconds, a fraction (rounded to

@@ -55,6 +55,17 @@ test_decimals(void)
 	ok(!cs_decimal_to_int64(1, -19, &integer), "1e19 does not");
 	ok(cs_decimal_to_int64(0, 5, &integer) && integer == 0, "0.00000 is 0");
 	ok(cs_decimal_to_int64(0, -1000, &integer) && integer == 0, "0e1000 is 0");
+
+	ok(!cs_decimal_exceeds(12, 0, 12, 0), "12 is not above 12");
+	ok(!cs_decimal_exceeds(1200, 2, 12, 0), "nor is 12.00");
+	ok(!cs_decimal_exceeds(12, 0, 1200, 2), "nor 12 above 12.00");
+	ok(cs_decimal_exceeds(1201, 2, 12, 0), "12.01 is above 12");
+	ok(cs_decimal_exceeds(12, -1, 119999, 3), "120 is above 119.999");
+	ok(cs_decimal_exceeds(1, -1000, 999, 0), "1e1000 is above 999");
+	ok(!cs_decimal_exceeds(999, 0, 1, -1000), "and not the other way round");
+	ok(!cs_decimal_exceeds(1, 1000, 1, 0), "1e-1000 is not above 1");
+	ok(!cs_decimal_exceeds(0, -1000, 0, 1000), "nothing is not above nothing");
+	ok(cs_decimal_exceeds(1, 0, 0, 30), "1 is above it");
 }
 
 static void
