@@ -3,7 +3,8 @@
 # packages.sh: install the Debian packages that something needs and that are
 # missing; where nothing is missing, say nothing and need nothing.
 #
-#   scripts/packages.sh build|demo|test|bench
+#   scripts/packages.sh build|demo|bench
+#   scripts/packages.sh test [PART...]     for these parts of the tests; default: all
 #
 # It looks for the thing (a program, a header), not for the package, so that a
 # PostgreSQL from elsewhere is as good.  A PostgreSQL that is new on the machine
@@ -31,6 +32,16 @@ perl_has() { perl -e 'for (@INC) { exit 0 if -e "$_/$ARGV[0]" } exit 1' "$1"; }
 curl_is_openssl() { pkg-config --exists libcurl && curl-config --ssl-backends | grep -q OpenSSL; }
 pgxs() { [ -e "$("$config" --pgxs)" ]; }
 server() { [ -x "$bindir/initdb" ]; }
+
+# part PART test [WANTED...]: is it wanted?
+part()
+{
+	[ $# -eq 2 ] || case " ${*:3} " in
+		*" $1 "*) ;;
+		*) return 1 ;;
+	esac
+}
+
 pgtap() { [ -e "$("$config" --sharedir)/extension/pgtap.control" ]; }
 
 # The major version: that of pg_config, else of the newest server here, else
@@ -75,10 +86,10 @@ case ${1:-} in
 		sandbox
 		need perl "runs the tests" have prove
 		need libipc-run-perl "PostgreSQL's test modules use it" perl_has IPC/Run.pm
-		need pgtap "tests of the state transitions" pgtap
-		need clang "the second compiler" have clang
-		need clang-tidy "static analysis" have clang-tidy
-		need cppcheck "static analysis" have cppcheck
+		part pgtap "$@" && need pgtap "tests of the state transitions" pgtap
+		part build "$@" && need clang "the second compiler" have clang
+		part lint "$@" && need clang-tidy "static analysis" have clang-tidy
+		part lint "$@" && need cppcheck "static analysis" have cppcheck
 		;;
 	bench)
 		build

@@ -21,7 +21,7 @@ for part in $only; do
 	esac
 done
 
-"$stage_top"/scripts/packages.sh test || exit 1
+"$stage_top"/scripts/packages.sh test $only || exit 1
 
 trap 'close_test' EXIT
 trap 'exit 130' INT
@@ -138,7 +138,7 @@ test_sandbox()
 	count $((ran > bad ? ran - bad : 0)) $bad
 }
 
-# pg_regress and its sibling count one test a line.
+# pg_regress and its sibling count one test a line, from PostgreSQL 16 on as TAP.
 regress()
 {
 	local program=$1 good bad status
@@ -147,8 +147,8 @@ regress()
 	stage_run "$stage_pgxs/src/test/$program" --bindir="$stage_bin" --temp-instance="$STAGE/tmp/instance" \
 		--temp-config=cupsource.conf --no-locale --encoding=UTF8 "$@" 2>&1 | tee "$STAGE/log/$part.lines"
 	status=${PIPESTATUS[0]}
-	good=$(grep -cE '^(test| {5}) *[^ ]+ +\.\.\. ok ' "$STAGE/log/$part.lines")
-	bad=$(grep -cE '^(test| {5}) *[^ ]+ +\.\.\. FAILED' "$STAGE/log/$part.lines")
+	good=$(grep -cE '^((test| {5}) *[^ ]+ +\.\.\. ok |ok [0-9])' "$STAGE/log/$part.lines")
+	bad=$(grep -cE '^((test| {5}) *[^ ]+ +\.\.\. FAILED|not ok [0-9])' "$STAGE/log/$part.lines")
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
 		bad=1
 		cat "$STAGE/tmp/log/postmaster.log"
