@@ -4,8 +4,7 @@
  *
  * A CsJson is a json_object, never defined as a type of its own.  Tokens were
  * looked at by cs_json_scan before json-c sees a byte, so what is left to it
- * is the arrangement (strict: no trailing comma, no comment, nothing behind
- * the document) and the tree.
+ * is the arrangement and the tree.
  *
  * The tree lives in malloc; a reset callback of the memory context given to
  * cs_json_parse puts its root back, and it is armed before the tree exists.
@@ -147,8 +146,12 @@ cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem
 		if (tokener == NULL)
 			out_of_memory();
 
-		/* JSON_TOKENER_VALIDATE_UTF8 would verify once more, at a fifth of the whole time. */
-		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+		/*
+		 * No flags: JSON_TOKENER_STRICT would refuse nothing that is left,
+		 * and in json-c 0.18 all that is not ASCII;
+		 * JSON_TOKENER_VALIDATE_UTF8 would verify once more, at a fifth of
+		 * the whole time.
+		 */
 	}
 
 	document = MemoryContextAllocZero(cxt, sizeof(Document));
@@ -157,6 +160,12 @@ cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem
 	MemoryContextRegisterResetCallback(cxt, &document->callback);
 
 	error = build_tree(text, length, &document->root, &offset);
+	if (error == json_tokener_success && offset < length)
+	{
+		offset += leading_blanks(text + offset, length - offset);
+		if (offset < length)
+			error = json_tokener_error_parse_unexpected;
+	}
 	if (error != json_tokener_success)
 	{
 		*problem = problem_at(cxt, error == json_tokener_error_parse_eof ?

@@ -5,8 +5,11 @@
  * json-c's strict mode is strict about structure, not about tokens: it takes
  * single quotes, NaN, raw control characters, vertical tabs as blanks, lone
  * surrogates (as U+FFFD) and integers of any length (saturated), and a \u0000
- * cuts the key or string that it stands in.  So the tokens are looked at
- * here, in one pass before json-c, and json-c is left with their arrangement.
+ * cuts the key or string that it stands in; and that of version 0.18 takes
+ * nothing beyond ASCII.  So the tokens are looked at here, in one pass before
+ * json-c, and json-c, which is not asked to be strict, is left with their
+ * arrangement.  Of what it would let pass there, only a comma before the end
+ * of a container is left, and that is refused here too.
  *
  * The text need not end in NUL; nothing is allocated, nothing is thrown.
  * Plain C that does not call the server, so the unit tests and the fuzzer can
@@ -247,6 +250,20 @@ scan_literal(Cursor *at, Cursor end)
 	return NULL;
 }
 
+/* Moves behind the comma at *at; on a problem *at stays. */
+static const char *
+scan_comma(Cursor *at, Cursor end)
+{
+	Cursor		p = *at + 1;
+
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+		p++;
+	if (p < end && (*p == ']' || *p == '}'))
+		return "comma before the end of an array or object";
+	*at = p;
+	return NULL;
+}
+
 const char *
 cs_json_scan(const char *text, size_t length, size_t *offset)
 {
@@ -263,9 +280,11 @@ cs_json_scan(const char *text, size_t length, size_t *offset)
 			case '\t':
 			case '\n':
 			case '\r':
-			case ',':
 			case ':':
 				p++;
+				break;
+			case ',':
+				problem = scan_comma(&p, end);
 				break;
 			case '"':
 				problem = scan_string(&p, end);
