@@ -156,16 +156,19 @@ retry_after_ms(const char *value, int64 server_time)
 	return (int) (Min(seconds, INT_MAX / 1000) * 1000);
 }
 
+/* In libcurl from 8.6 on, and only of headers in what we do. */
+#define RESULT_TOO_LARGE 100
+
 /*
- * For a line that is too long, libcurl says that it is out of memory; while
- * headers arrive, that is far likelier than a lack of memory.
+ * For a line that is too long, older versions of libcurl say that they are out
+ * of memory; while headers arrive, that is far likelier than a lack of memory.
  */
 static bool
 headers_too_large(const CsHttpRequest *request)
 {
 	const CsTransfer *transfer = request->transfer;
 
-	return transfer->headers_too_large ||
+	return transfer->headers_too_large || (int) request->result == RESULT_TOO_LARGE ||
 		(request->result == CURLE_OUT_OF_MEMORY && transfer->header_bytes > 0 &&
 		 !transfer->headers_complete);
 }
@@ -224,12 +227,13 @@ kind_of(const CsHttpRequest *request, int status)
 }
 
 static CsDelivery
-delivery_of(CsFailureKind kind, const CsTransfer *transfer, const Phases *phases)
+delivery_of(CsFailureKind kind, const CsTransfer *transfer)
 {
 	if (kind == CS_FAILURE_NONE || kind == CS_FAILURE_REDIRECT)
 		return CS_DELIVERY_ANSWERED;
-	if (transfer->attempts == 0 && phases->sent == 0 &&
-		info_long(transfer->easy, CURLINFO_REQUEST_SIZE) == 0)
+
+	/* Newer versions of libcurl (8.23) fill in all times when a transfer fails. */
+	if (transfer->attempts == 0 && info_long(transfer->easy, CURLINFO_REQUEST_SIZE) == 0)
 		return CS_DELIVERY_NOT_SENT;
 	return CS_DELIVERY_UNKNOWN;
 }
@@ -285,7 +289,7 @@ describe_timeout(CsHttpRequest *request, const char *host, const Phases *phases)
 								"that places or changes an order \"cupsource.order_timeout\".");
 	}
 
-	if (phases->first_byte > 0)
+	if (request->transfer->header_bytes > 0)
 		failure->detail = psprintf("The answer began after %d ms, and "
 								   UINT64_FORMAT " bytes of its body arrived.",
 								   ms(phases->first_byte), (uint64) request->transfer->length);
@@ -467,7 +471,7 @@ cs_http_answer_fill(CsHttpRequest *request)
 	answer->total_ms = (double) phases.total / 1000;
 
 	failure->kind = kind_of(request, answer->status);
-	failure->delivery = delivery_of(failure->kind, transfer, &phases);
+	failure->delivery = delivery_of(failure->kind, transfer);
 	failure->status = answer->status;
 	failure->retry_after_ms = answer->retry_after_ms;
 	if (failure->kind != CS_FAILURE_NONE)

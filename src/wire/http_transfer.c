@@ -190,22 +190,17 @@ cs_http_transfer_retire(CsTransfer *transfer)
 	bool		ended_well = transfer->request->result == CURLE_OK;
 
 	transfer->request = NULL;
-	if (nidle_transfers >= MAX_IDLE_TRANSFERS)
-	{
-		cs_http_transfer_free(transfer);
-		return;
-	}
 
 	/*
 	 * Some versions of libcurl count retries over the life of a handle, and
-	 * refuse the sixth; a reset clears the count, and a multipart body.
+	 * refuse the sixth; in others a body that could not be sent again (8.14)
+	 * makes all later ones of the handle fail, also after a reset.
 	 */
-	if (!ended_well || transfer->attempts > 1 || transfer->mime != NULL)
+	if (!ended_well || transfer->attempts > 1 || transfer->mime != NULL ||
+		nidle_transfers >= MAX_IDLE_TRANSFERS)
 	{
-		curl_easy_reset(transfer->easy);
-		curl_mime_free(transfer->mime);
-		transfer->mime = NULL;
-		transfer->shape = CS_SHAPE_NEW;
+		cs_http_transfer_free(transfer);
+		return;
 	}
 	if (transfer->allocated > MAX_KEPT_BUFFER)
 	{

@@ -54,9 +54,16 @@ def make_leaf(directory, name):
     with open(extensions, "w", encoding="ascii") as file:
         file.write("subjectAltName=%s\nextendedKeyUsage=serverAuth\n"
                    "basicConstraints=critical,CA:FALSE\n" % alternatives)
-    openssl("x509", "-req", "-in", request, "-CA", ca_certificate, "-CAkey", ca_key,
-            "-set_serial", "0x%s" % os.urandom(8).hex(), "-days", "3650" if valid else "-1",
-            "-extfile", extensions, "-out", certificate)
+    signing = ["x509", "-req", "-in", request, "-CA", ca_certificate, "-CAkey", ca_key,
+               "-set_serial", "0x%s" % os.urandom(8).hex(), "-extfile", extensions,
+               "-out", certificate]
+    if valid:
+        openssl(*signing, "-days", "3650")
+    else:
+        try:
+            openssl(*signing, "-days", "-1")
+        except RuntimeError:                    # OpenSSL 3.5 wants it said like this, 3.0 cannot
+            openssl(*signing, "-not_before", "20200101000000Z", "-not_after", "20200102000000Z")
     os.unlink(request)
     os.unlink(extensions)
     return certificate, key

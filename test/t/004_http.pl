@@ -210,7 +210,7 @@ for (
 		'libcurl says: Recv failure: Connection reset by peer.' ],
 	[ 'a short body', { action => 'truncate', bytes => 20 }, [],
 		'connection_lost', 'unknown', 'PA005', 200, $lost,
-		qr/^libcurl says: transfer closed with \d+ bytes remaining to read\.$/ ],
+		qr/^libcurl says: (?:transfer closed with \d+ bytes remaining to read|end of response with \d+ bytes missing)\.$/ ],
 	[ 'short chunks', raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), [],
 		'connection_lost', 'unknown', 'PA005', 200, $lost,
 		'libcurl says: transfer closed with outstanding read data remaining.' ],
@@ -220,7 +220,7 @@ for (
 		'connection_lost', 'unknown', 'PA005', 103, $lost, qr/./ ],
 	[ 'no HTTP', raw("\x16\x03\x01 nothing of the kind\r\n\r\n"), [],
 		'malformed', 'unknown', 'PA006', 0, $malformed,
-		'libcurl says: Received HTTP/0.9 when not allowed.' ],
+		qr/^libcurl says: (?:Received HTTP\/0\.9 when not allowed|Invalid status line)\.$/ ],
 	[ 'an unknown compression', { action => 'body', text => 'x', headers => { 'Content-Encoding' => 'snappy' } }, [],
 		'malformed', 'unknown', 'PA006', 200, $malformed, qr/^libcurl says: Unrecognized content encoding type\./ ],
 	[ 'broken compression', { action => 'body', text => 'not so', headers => { 'Content-Encoding' => 'gzip' } }, [],
@@ -391,13 +391,13 @@ my $ready = $sandbox->ready;
 my $sentence = 'To trust a certificate authority of your own, name its file in the server\'s option "ca_file".';
 for (
 	[ 'of another host', $ready->{tls_wrong_port}, $authority, undef,
-		qr/^libcurl says: SSL: no alternative certificate subject name matches target host name 'localhost'\.$/ ],
+		qr/^libcurl says: SSL: no alternative certificate subject name matches target host ?name 'localhost'\.$/ ],
 	[ 'that has expired', $ready->{tls_expired_port}, $authority, undef,
-		qr/^libcurl says: SSL certificate problem: certificate has expired\.$/ ],
+		qr/^libcurl says: SSL certificate (?:problem|OpenSSL verify result): certificate has expired(?: \(10\))?\.$/ ],
 	[ 'of another authority', $ready->{tls_untrusted_port}, $authority, $sentence,
-		qr/^libcurl says: SSL certificate problem: unable to get local issuer certificate\.$/ ],
+		qr/^libcurl says: SSL certificate (?:problem|OpenSSL verify result): unable to get local issuer certificate(?: \(20\))?\.$/ ],
 	[ 'of an authority that the system does not know', $ready->{tls_port}, undef, $sentence,
-		qr/^libcurl says: SSL certificate problem: unable to get local issuer certificate\.$/ ])
+		qr/^libcurl says: SSL certificate (?:problem|OpenSSL verify result): unable to get local issuer certificate(?: \(20\))?\.$/ ])
 {
 	my ($name, $port, $file, $hint, $detail) = @$_;
 
