@@ -77,7 +77,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test torture bench docs dist
+TOOL_GOALS   = help stage demo test test-matrix torture bench docs dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -86,7 +86,7 @@ help:   ## this list
 	@echo "  make             builds the library and the install script"
 	@echo "  make install     installs them into the PostgreSQL of PG_CONFIG (default: pg_config)"
 	@echo "  make clean       removes what was built"
-	@sed -n 's/^\([a-z]*\): *## \(.*\)/\1:\2/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\): *## \(.*\)/\1:\2/p' Makefile | \
 		while IFS=: read -r t d; do printf '  make %-11s %s\n' "$$t" "$$d"; done
 
 stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what changed
@@ -97,6 +97,9 @@ demo:   ## the whole story on a throwaway PostgreSQL and the sandbox; KEEP=1 lea
 
 test:   ## every test; ONLY="checks build lint unit sandbox regress isolation pgtap tap"; STAGE=/tmp/x
 	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh
+
+test-matrix: ## the tests on PostgreSQL 15, 17 and 18, each in a Debian of its own; VERSIONS="17 18" ONLY=tap CHROOTS=/var/tmp/x
+	@ONLY='$(ONLY)' VERSIONS='$(VERSIONS)' CHROOTS='$(CHROOTS)' scripts/matrix.sh
 
 torture: ## kills everything at random for longer than "make test" does; ORDERS=10000 SEED=1
 	@ORDERS='$(ORDERS)' SEED='$(SEED)' scripts/torture.sh
@@ -140,12 +143,16 @@ cupsource--$(EXTVERSION).sql: $(SQL_PARTS) cupsource.control Makefile
 	  for part in $(SQL_PARTS); do echo; cat "$(srcdir)/$$part" || exit 1; done; } >$@.tmp
 	mv $@.tmp $@
 
-# A driver is a program of its own; it brings what it needs of the server.
+# A driver is a program of its own; it brings what it needs of the server.  The
+# encodings' functions are called by other names from PostgreSQL 16 on, which
+# only the libraries of programs have.
+UNIT_LIBS = $(if $(filter 15,$(MAJORVERSION)),-lpgcommon_shlib -lpgport_shlib,-lpgcommon -lpgport)
+
 .PHONY: unit
 unit: $(UNITS:%=test/unit/build/%)
 test/unit/build/%: test/unit/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -o $@ $< -L$(pkglibdir) -lpgcommon_shlib -lpgport_shlib $(SHLIB_LINK)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -o $@ $< -L$(pkglibdir) $(UNIT_LIBS) $(SHLIB_LINK)
 
 # Functions for tests alone, from the same objects; see test/modules/*_test.c.
 # Their own copies of them are called, whatever else the server has loaded.

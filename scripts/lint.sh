@@ -28,7 +28,7 @@ done
 #   varFuncNullUB    NULL is a pointer in every C that PostgreSQL is built with
 check "cppcheck src" stage_run cppcheck --quiet --enable=warning,performance,portability -j2 -I. \
 	-DPG_VERSION_NUM=150000 -DLIBCURL_VERSION_NUM=0x075700 \
-	-D'pg_attribute_noreturn()=__attribute__((noreturn))' \
+	-D"pg_noreturn=__attribute__((noreturn))" \
 	-D'ereport(level,...)=((level) >= ERROR ? abort() : (void) 0)' \
 	-DLOG=15 -DNOTICE=18 -DWARNING=19 -DERROR=21 -DFATAL=22 -DPANIC=23 \
 	--suppress=missingInclude --suppress=unknownMacro --suppress=varFuncNullUB \

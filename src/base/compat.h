@@ -35,6 +35,12 @@
 	object_ownercheck(ForeignServerRelationId, server, role)
 #endif
 
+#if PG_VERSION_NUM < 160000
+#define CS_QUALIFIED_NAME_LIST(text) stringToQualifiedNameList(text)
+#else
+#define CS_QUALIFIED_NAME_LIST(text) stringToQualifiedNameList(text, NULL)
+#endif
+
 /*
  * The index entries of a new row; the indexes' unique keys are enforced.  TRY:
  * of a speculative one; those of the arbiters only set *conflict.
@@ -85,6 +91,11 @@ typedef struct CsJsonbBuild
 } CsJsonbBuild;
 #define CS_PUSH_JSONB(build, token, value) \
 	((build)->result = pushJsonbValue(&(build)->parseState, token, value))
+#endif
+
+/* Stands before the declaration, as in 18. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* The last argument must be a NULL pointer. */

@@ -12,6 +12,8 @@
 
 #include "postgres.h"
 
+#include "src/base/compat.h"
+
 #define CS_ERRCODE_RESOLVE		MAKE_SQLSTATE('P', 'A', '0', '0', '1')	/* no address for the host */
 #define CS_ERRCODE_CONNECT		MAKE_SQLSTATE('P', 'A', '0', '0', '2')	/* no connection */
 #define CS_ERRCODE_TLS			MAKE_SQLSTATE('P', 'A', '0', '0', '3')	/* no trustworthy connection */
@@ -77,7 +79,7 @@ extern int	cs_failure_sqlstate(CsFailureKind kind, int status);
 extern const char *cs_failure_kind_name(CsFailureKind kind);
 
 /* Throws the failure as an ERROR. */
-extern void cs_failure_throw(const CsFailure *failure) pg_attribute_noreturn();
+pg_noreturn extern void cs_failure_throw(const CsFailure *failure);
 
 /*
  * 'text' fit for a message: at most 'limit' bytes, cut at a character's

@@ -166,7 +166,7 @@ list_options(Oid catalog, const char *name)
 	return list.data;
 }
 
-static void refuse_unknown(Oid catalog, const char *name) pg_attribute_noreturn();
+pg_noreturn static void refuse_unknown(Oid catalog, const char *name);
 
 static void
 refuse_unknown(Oid catalog, const char *name)

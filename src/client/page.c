@@ -65,8 +65,8 @@ find_filter(const CsResource *resource, const char *name)
 	return NULL;
 }
 
-static void refuse_filter(const CsAccount *account, const CsResource *resource,
-						  const char *name) pg_attribute_noreturn();
+pg_noreturn static void refuse_filter(const CsAccount *account, const CsResource *resource,
+						  const char *name);
 
 static void
 refuse_filter(const CsAccount *account, const CsResource *resource, const char *name)

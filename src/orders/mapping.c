@@ -171,7 +171,7 @@ source_from_function(CsSource *source, const char *value, Relation rel)
 {
 	char	   *name = pnstrdup(value, strlen(value) - 2);
 	Oid			rowtype = get_rel_type_id(RelationGetRelid(rel));
-	List	   *names = stringToQualifiedNameList(name);
+	List	   *names = CS_QUALIFIED_NAME_LIST(name);
 	Oid			function = LookupFuncName(names, 1, &rowtype, true);
 	char	   *quoted;
 	SPIPlanPtr	plan;

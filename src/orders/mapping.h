@@ -11,6 +11,8 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 
+#include "src/base/compat.h"
+
 /* Parts of the form, as what they are read. */
 typedef enum CsPartKind
 {
@@ -79,6 +81,6 @@ extern const CsSource *cs_mapping_of(const TriggerData *trigger);
  */
 extern void cs_mapping_retype(const CsSource *source, Oid type);
 
-extern void cs_mapping_error(const char *argument, const char *why) pg_attribute_noreturn();
+pg_noreturn extern void cs_mapping_error(const char *argument, const char *why);
 
 #endif							/* CS_ORDERS_MAPPING_H */

@@ -176,7 +176,7 @@ $node->safe_psql('postgres', 'DROP DATABASE shop3');
 # -- No room --
 
 $node->append_conf('postgresql.conf', "cupsource.worker_linger = '${LINGER}ms'\nmax_worker_processes = 2\n");
-$node->restart('fast');
+$node->restart;
 pass('pg_ctl stop -m fast ends all');
 my $offset = -s $node->logfile;
 $node->safe_psql($_, order('cs_enqueue_order', "$_-4")) for qw(shop4 shop5 shop6);
