@@ -376,7 +376,13 @@ BEGIN
            remote = NULL, cancel_requested_at = NULL, error = NULL
      WHERE o.id = order_take.id;
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
-  ELSIF disposition IN ('wait', 'done') AND (old.caller_xids IS NOT NULL OR old.state = 'orphaned') THEN
+  ELSIF old.state = 'queued' THEN
+    -- Whoever waits for it is not to wait for its next try as well, which may be hours away.
+    UPDATE cs_internal.orders AS o
+       SET next_attempt_at = least(o.next_attempt_at, clock_timestamp())
+     WHERE o.id = order_take.id;
+  END IF;
+  IF disposition IN ('wait', 'done') AND (old.caller_xids IS NOT NULL OR old.state = 'orphaned') THEN
     -- Somebody came back for it: a retry of the transaction, or another one.
     UPDATE cs_internal.orders AS o
        SET caller_xids = array_append(o.caller_xids, caller), lost_at = NULL,

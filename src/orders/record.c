@@ -244,14 +244,16 @@ tell_unknown(const CsTransfer *transfer, const CsFailure *last)
 }
 
 /*
- * Again later.  A caller waits for so many tries only; then an order that was
- * never sent has failed, and one that may have been placed goes on without it.
+ * Again later.  A caller waits for so many tries only, and for none that is
+ * too far away; then an order that was never sent has failed, and one that may
+ * have been placed goes on without it.
  */
 static void
 again(const CsTransfer *transfer, const CsFailure *failure)
 {
 	int			tries = cs_waiters_try(CS_HANDOFF_CREATE, transfer->order_id);
-	bool		exhausted = tries > cs_guc_max_retries;
+	bool		exhausted = tries > 0 &&
+		(tries > cs_guc_max_retries || failure->retry_after_ms > cs_guc_rate_limit_wait);
 
 	if (exhausted && failure->delivery == CS_DELIVERY_NOT_SENT &&
 		!may_have_arrived(transfer->order_id))

@@ -109,6 +109,24 @@ is($node->safe_psql('postgres', order('cs_create_order', 'hub', 'came-back') =~ 
 is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'ApprovalPending', 'and keeps it');
 is(state_of('came-back'), 'placed', 'here as well');
 
+# ---- called for while it waits for a try that is far away ----
+
+$sandbox->reset;
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'far-away'));
+wait_for_state($node, 'far-away', 'placed');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'queued', next_attempt_at = now() + interval '1 h',
+	remote_id = NULL, poll_at = NULL WHERE external_id = 'far-away'});
+is($node->safe_psql('postgres', order('cs_create_order', 'hub', 'far-away') =~ s/SELECT/SELECT state FROM/r), 'placed',
+	'who calls for an order does not wait for the time of its next try');
+
+$sandbox->reset;
+$sandbox->faults({ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+is(query_state($node, order('cs_create_order', 'hub', 'turned-away')), 'PA429', 'nor for an hour that the partner asks for');
+is(query_state($node, order('cs_create_order', 'hub', 'turned-away')), 'PA010', 'and asked again neither');
+is($sandbox->count(posts('hub')), 1, 'one request was sent');
+is(state_of('turned-away'), 'failed', 'the order was never placed');
+$node->safe_psql('postgres', q{SELECT cs_resume('hub')});
+
 # ---- called in vain, then queued under the same external id ----
 
 for my $rolled_back (0, 1)
