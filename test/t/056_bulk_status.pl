@@ -1,0 +1,97 @@
+#!/usr/bin/perl
+#
+# Following many orders: the partner's list is read page by page, and only what
+# it shows changed is asked for by itself.
+use strict;
+use warnings;
+use CupsourceTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0);
+my $node = cupsource_node('bulk', conf => "cupsource.max_retries = 0\n");
+create_accounts($node, $sandbox, only => [qw(hub)], options => { rate_limit => 0, poll_interval => '1d', concurrency => 32 });
+
+my $total = 250;
+$node->safe_psql('postgres', qq{SELECT cs_enqueue_order('[{"sku": "BC-3001-L-BLACK", "quantity": 1}]',
+	'{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}',
+	'po-' || n, NULL, 'hub') FROM generate_series(1, $total) AS n});
+wait_for($node, "SELECT count(*) = $total FROM cs_orders WHERE state = 'placed'");
+
+my @list = (method => 'GET', path => '/api/v1/orders');
+my @single = (method => 'GET', path => '/api/v1/orders/.+');
+
+# What the partner has, the newest first, as its list does.
+my @there = map { $_->{external_id} } reverse $sandbox->orders(api => 'customhub-v1');
+my %remote = map { split /\|/ } split /\n/, $node->safe_psql('postgres', 'SELECT external_id, remote_id FROM cs_orders');
+
+# These orders are to be looked at now; whoever places an order has the worker look.
+sub look
+{
+	my (@external_ids) = @_;
+	my $ids = join ', ', map {"'$_'"} @external_ids;
+
+	$sandbox->forget;
+	return $node->safe_psql('postgres', "UPDATE cs_internal.orders SET poll_at = now() WHERE external_id IN ($ids); SELECT cs_resume()");
+}
+
+sub wait_until_looked
+{
+	return wait_for($node, q{SELECT count(*) = 0 FROM cs_internal.orders WHERE poll_at <= now()});
+}
+
+sub pages   { return join ' ', map { $_->{query}{page} } $sandbox->requests(@list) }
+sub singles { return join ' ', sort map { $_->{path} =~ s{.*/}{}r } $sandbox->requests(@single) }
+
+# ---- all of them ----
+
+my @changed = @there[ 3, 120, 240 ];
+$sandbox->advance($remote{$_}, 'Approved') for @changed;
+look(@there);
+wait_until_looked();
+is(pages(), '1 2 3', "$total orders are three pages");
+is_deeply([ map { $_->{query}{pageSize} } $sandbox->requests(@list) ], [ (100) x 3 ], 'of a hundred');
+is(singles(), join(' ', sort @remote{@changed}), 'and only what changed on them is asked for');
+is($node->safe_psql('postgres', q{SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM cs_orders WHERE state = 'approved'}),
+	join(' ', sort @changed), 'which is known now');
+is(order_count($node, q{state = 'placed'}), $total - 3, 'the others are as they were');
+is($node->safe_psql('postgres', q{SELECT bool_and(poll_at > now() + '12 hours' AND fetched_at > now() - interval '1 min') FROM cs_orders}), 't',
+	'and all are put off');
+
+# ---- a few ----
+
+# Pages more than there are orders to look at are not worth reading.
+look(@there[ -2, -1 ]);
+wait_until_looked();
+is(pages(), '1 2', 'for two old orders no third page is read');
+is(singles(), join(' ', sort @remote{ @there[ -2, -1 ] }), 'they are asked for by themselves');
+look($there[0]);
+wait_until_looked();
+is(pages(), '', 'for a single one no list is read');
+is(singles(), $remote{ $there[0] }, 'but itself');
+
+# ---- a page that does not come ----
+
+$sandbox->advance($remote{$_}, 'Approved') for @there[ 0, 130 ];
+$sandbox->faults({ action => 'status', status => 500, method => 'GET', path => '/orders$', nth => [2] });
+look(@there);
+wait_until_looked();
+is(pages(), '1 2', 'after a page that fails the list is left');
+is(order_count($node, q{state = 'approved'}), 3, 'and what it did not show is not known yet');
+$sandbox->no_faults;
+look(@there);
+wait_for($node, q{SELECT count(*) = 5 FROM cs_orders WHERE state = 'approved'});
+is(pages(), '1 2 3', 'but is the next time');
+
+# ---- an end, and an unknown word ----
+
+$sandbox->advance($remote{ $there[5] }, 'Shipped');
+$sandbox->advance($remote{ $there[205] }, 'OnTheMoon');
+look(@there);
+wait_for_state($node, $there[5], 'shipped');
+wait_for($node, q{SELECT remote_status = 'OnTheMoon' FROM cs_orders WHERE external_id = '} . $there[205] . q{'});
+is($node->safe_psql('postgres', q{SELECT state, poll_at IS NOT NULL FROM cs_orders WHERE external_id = '} . $there[205] . q{'}), 'placed|t',
+	'a status that no document knows is stored, and followed on');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_shipments WHERE external_id = '} . $there[5] . q{'}), '1', 'a parcel is found by the list');
+
+done_testing();
