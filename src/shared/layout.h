@@ -7,8 +7,7 @@
  * taken (in fact no path takes two):
  *
  *	  CS_LOCK_TABLES	membership of the accounts' table; the statistics
- *	  CS_LOCK_WORKERS	databases, launcher, handoff slots, and the right to
- *						set the latch of a process that they name
+ *	  CS_LOCK_WORKERS	databases, launcher, handoff slots
  *	  account lock		one per account: its budget and its token
  *
  * They are LWLocks even where little is done: walking the log of a minute or
@@ -144,7 +143,7 @@ extern CsDatabase *cs_database_enter(Oid database); /* NULL: no room */
 extern void cs_database_forget(CsDatabase *entry);
 extern void cs_database_failed(CsDatabase *entry);	/* its worker ended otherwise than by leaving */
 extern void cs_database_wake(CsDatabase *entry);	/* its worker, or the launcher */
-extern void cs_process_wake(int proc);	/* -1: nobody */
+extern void cs_process_wake(int proc);	/* when the lock is released; -1: nobody */
 
 /* With the lock held: ends the refreshes of a database (true if there are any), or one of any. */
 extern bool cs_refreshers_end(CsDatabase *entry);

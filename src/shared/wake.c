@@ -12,9 +12,9 @@
  * work, so none is lost.  The latch is set every time: a flag that is set
  * already says nothing about whether its reader is awake.
  *
- * Locks: CS_LOCK_WORKERS for everything here.  It is also what makes setting
- * another process's latch safe: that process takes its number out under the
- * same lock before it exits.
+ * Locks: CS_LOCK_WORKERS for everything here.  Latches are set when it has been
+ * released: whoever wakes goes for it at once.  By then the number may be that
+ * of another process, whose latch is set for nothing, as any latch may be.
  */
 #include "postgres.h"
 
@@ -35,6 +35,8 @@ CsWorkers  *cs_workers = NULL;
 
 static int	own_index = 0;		/* where this process found its database */
 static bool wake_at_commit = false;
+static int	to_wake[8];			/* processes, when the lock is released */
+static int	nto_wake = 0;
 static Oid	vacated = InvalidOid;	/* the database that this process has barred */
 
 Size
@@ -66,6 +68,8 @@ void
 cs_workers_unlock(void)
 {
 	LWLockRelease(cs_shared_lock(CS_LOCK_WORKERS));
+	while (nto_wake > 0)
+		SetLatch(&ProcGlobal->allProcs[to_wake[--nto_wake]].procLatch);
 }
 
 CsDatabase *
@@ -124,8 +128,11 @@ cs_database_forget(CsDatabase *entry)
 void
 cs_process_wake(int proc)
 {
-	if (proc >= 0)
-		SetLatch(&ProcGlobal->allProcs[proc].procLatch);
+	if (proc < 0)
+		return;
+	if (nto_wake == lengthof(to_wake))
+		SetLatch(&ProcGlobal->allProcs[to_wake[--nto_wake]].procLatch);
+	to_wake[nto_wake++] = proc;
 }
 
 void
