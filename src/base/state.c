@@ -8,23 +8,20 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "src/base/state.h"
 
 #define EXTENSION_NAME "cupsource"
+#define SCHEMA_NAME "cs_internal"
 
 bool		cs_preloaded = false;
 
@@ -45,49 +42,48 @@ cs_extension_present(void)
 	return !creating_extension && OidIsValid(get_extension_oid(EXTENSION_NAME, true));
 }
 
+/*
+ * Before version 18 there is no syscache for pg_extension, and looking into it
+ * costs as much as a small statement.  So the extension is known by its schema,
+ * which nobody can drop without it: while that has the same OID, it is the same.
+ */
 bool
 cs_extension_lock(void)
 {
-	Oid			extension = get_extension_oid(EXTENSION_NAME, true);
+	static Oid	extension = InvalidOid;
+	static Oid	schema = InvalidOid;
+	Oid			found = get_namespace_oid(SCHEMA_NAME, true);
 
-	if (!OidIsValid(extension))
-		return false;
+	if (!OidIsValid(found) || found != schema)
+	{
+		if (!cs_extension_present())
+			return false;
+		extension = get_extension_oid(EXTENSION_NAME, false);
+		schema = get_namespace_oid(SCHEMA_NAME, false);
+	}
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
 	/* It may have been dropped, or dropped and created, while we waited. */
-	if (get_extension_oid(EXTENSION_NAME, true) == extension)
+	if (get_namespace_oid(SCHEMA_NAME, true) == schema)
 		return true;
 	UnlockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	return false;
 }
 
-/* The owner of the extension; throws if it is not installed in this database. */
+/* The owner of the extension, as its schema's; throws if it is not installed in this database. */
 static Oid
 extension_owner(void)
 {
-	static const char *const name = EXTENSION_NAME;
-	Relation	rel;
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum(SCHEMA_NAME));
+	Oid			owner;
 
-	/* There is no syscache for pg_extension before version 18. */
-	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(name));
-	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-
-	if (!OidIsValid(owner))
+	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"%s\" is not installed in this database", EXTENSION_NAME),
 				 errhint("Use CREATE EXTENSION %s.", EXTENSION_NAME)));
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
 	return owner;
 }
 

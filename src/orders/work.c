@@ -38,7 +38,7 @@ begin_step(CsStateScope *scope)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
-	if (!cs_extension_present() || !cs_extension_lock())
+	if (!cs_extension_lock())
 	{
 		CommitTransactionCommand();
 		return false;
