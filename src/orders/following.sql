@@ -5,10 +5,10 @@
  */
 
 CREATE FUNCTION cs_internal.is_followed(state text) RETURNS boolean
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN state IN ('placed', 'approved', 'in_production', 'shipped', 'orphaned');
-END $$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT state OPERATOR(pg_catalog.=) ANY (ARRAY['placed', 'approved', 'in_production', 'shipped', 'orphaned']);
+END;
 COMMENT ON FUNCTION cs_internal.is_followed(text) IS
 'Is the partner asked about an order in this state? shipped: yes, for tracking updates and further parcels.';
 REVOKE ALL ON FUNCTION cs_internal.is_followed(text) FROM PUBLIC;

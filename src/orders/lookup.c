@@ -103,14 +103,17 @@ cs_order_row(int64 id, bool latest)
 	};
 	CsStateScope scope;
 	Datum		value = Int64GetDatum(id);
+	uint64		nrows;
 	Datum		row;
 	bool		isnull;
 
 	cs_state_enter(&scope);
-	if (latest)
-		cs_state_read_latest(&order_row, &value, NULL);
-	else
+	nrows = latest ? cs_state_read_latest(&order_row, &value, NULL) :
 		cs_state_run(&order_row, &value, NULL);
+	if (nrows == 0)
+		ereport(ERROR,
+				(errcode(cs_errcode_status(404)),
+				 errmsg("order %lld does not exist", (long long) id)));
 	row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	row = SPI_datumTransfer(row, false, -1);
 	cs_state_leave(&scope);

@@ -403,6 +403,35 @@ COMMENT ON FUNCTION cs_internal.order_take(jsonb) IS
 '(to be sent), wait (on its way already), done (it is there), error (its stored failure is the answer), cancelled.';
 REVOKE ALL ON FUNCTION cs_internal.order_take(jsonb) FROM PUBLIC;
 
+-- A new order of the call path, queued and claimed in one go: its caller waits.
+CREATE FUNCTION cs_internal.order_take_sending(server text, external_id text, lines jsonb, ship_to jsonb,
+  options jsonb, created_by text, caller xid8, body bytea) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  me text := cs_internal.origin();
+  new_id bigint;
+  event bigint;
+BEGIN
+  INSERT INTO cs_internal.orders AS o (server, external_id, path, state, lines, ship_to, options,
+    created_by, origin, body, attempts, sent_at, caller_xids)
+  SELECT order_take_sending.server, order_take_sending.external_id, 'call', 'sending',
+         order_take_sending.lines, order_take_sending.ship_to, order_take_sending.options,
+         order_take_sending.created_by, me, order_take_sending.body, 1, clock_timestamp(), ARRAY[caller]
+    FROM cs_internal.queue_claim AS q WHERE q.origin = me
+  ON CONFLICT ON CONSTRAINT orders_server_external_id_key DO NOTHING
+  RETURNING o.id INTO new_id;
+  IF FOUND THEN
+    event := cs_internal.order_entered(new_id, server, external_id, 'sending', 'cupsource',
+      jsonb_build_object('attempt', 1));
+  END IF;
+  RETURN new_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_take_sending(text, text, jsonb, jsonb, jsonb, text, xid8, bytea) IS
+'Journals a new order of the call path as sending, with the exact request body, and returns its id. NULL: there is an '
+'order with this external id, or the queue is not this cluster''s; then order_take decides.';
+REVOKE ALL ON FUNCTION cs_internal.order_take_sending(text, text, jsonb, jsonb, jsonb, text, xid8, bytea)
+  FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.callers_settle(grace interval)
 RETURNS TABLE (id bigint, server text, created_by text, state text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$

@@ -291,19 +291,21 @@ record_refused(CsTransfer *transfer, const CsFailure *failure)
 	}
 }
 
+/* Records the attempt, too. */
 static void
 record_placed(CsTransfer *transfer, const char *resource)
 {
 	static CsStatement order_placed = {
 		"SELECT cs_internal.order_placed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21)",
-		4 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID}
+		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21, $22, $23, $24)",
+		7 + CS_ANSWER_COLUMNS,
+		{INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID, TIMESTAMPTZOID, INT4OID, INT4OID}
 	};
 	const CsAccount *account = transfer->account;
 	const CsJson *document = cs_call_document(transfer->call);
 	CsOrderAnswer answer;
-	Datum		values[4 + CS_ANSWER_COLUMNS];
-	char		nulls[4 + CS_ANSWER_COLUMNS + 1];
+	Datum		values[7 + CS_ANSWER_COLUMNS];
+	char		nulls[7 + CS_ANSWER_COLUMNS + 1];
 
 	if (!cs_answer_order(account->api, resource, document, account->server, &answer))
 		ereport(ERROR,
@@ -320,6 +322,9 @@ record_placed(CsTransfer *transfer, const char *resource)
 	/* What cannot be asked for is not followed. */
 	if (account->api->orders->get_path == NULL && account->api->orders->tracking_path == NULL)
 		nulls[3 + CS_ANSWER_COLUMNS] = 'n';
+	values[4 + CS_ANSWER_COLUMNS] = TimestampTzGetDatum(transfer->started_at);
+	values[5 + CS_ANSWER_COLUMNS] = Int32GetDatum(cs_transfer_duration_ms(transfer));
+	values[6 + CS_ANSWER_COLUMNS] = Int32GetDatum(cs_transfer_status(transfer));
 	cs_state_run(&order_placed, values, nulls);
 	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, NULL);
 }
@@ -329,11 +334,13 @@ cs_record_created(CsTransfer *transfer)
 {
 	const CsFailure *failure = cs_transfer_failure(transfer);
 
-	record_attempt(transfer, failure);
 	if (failure->kind == CS_FAILURE_NONE)
+	{
 		record_placed(transfer, "created");
-	else
-		record_refused(transfer, failure);
+		return;
+	}
+	record_attempt(transfer, failure);
+	record_refused(transfer, failure);
 }
 
 /*
@@ -356,7 +363,6 @@ cs_record_looked_up(CsTransfer *transfer)
 	if (cs_rows_count(cs_api_resource(transfer->account->api, "orders"),
 					  cs_call_document(transfer->call)) > 0)
 	{
-		record_attempt(transfer, failure);
 		record_placed(transfer, "orders");
 		return;
 	}

@@ -15,29 +15,18 @@
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "src/api/form.h"
 #include "src/base/guc.h"
 #include "src/client/options.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
-#include "src/wire/datum.h"
-#include "src/wire/sign.h"
 
 #define CONCURRENCY 8			/* without the server option */
 #define CLAIM_LIMIT 64			/* orders of one server in one transaction */
 #define DELAY_MS 60000			/* something of ours is missing */
-
-/*
- * The partner forgets idempotency keys after 90 days.  An order that was first
- * sent before that is looked up before it is sent again.
- */
-#define REMEMBERED_MS (INT64CONST(80) * 24 * 60 * 60 * 1000)
 
 static int64 orders_sent = 0;
 static int64 failures = 0;
@@ -87,6 +76,12 @@ cs_count_failure(void)
 	failures++;
 }
 
+void
+cs_count_sent(void)
+{
+	orders_sent++;
+}
+
 bool
 cs_queue_is_ours(void)
 {
@@ -114,9 +109,8 @@ typedef struct Claimed
 	uint64		row;
 	Oid			serverid;
 	int64		order_id;
-	bool		has_account;	/* how far preparing it came */
+	CsOutgoing	order;
 	CsTransfer *transfer;
-	Datum		body;			/* bytea, for the table */
 } Claimed;
 
 /* The columns of cs_internal.orders_claim. */
@@ -133,90 +127,31 @@ enum
 	CLAIM_FIRST_SENT_AT
 };
 
-static Datum
-bytea_from(const char *bytes, size_t length)
-{
-	bytea	   *result = palloc(VARHDRSZ + length);
-
-	SET_VARSIZE(result, VARHDRSZ + length);
-	memcpy(VARDATA(result), bytes, length);
-	return PointerGetDatum(result);
-}
-
-/* The exact bytes of the request: as they were stored, or made now. */
+/* What the row says of the order. */
 static void
-prepare_body(Claimed *claimed)
+read_claimed(const Claimed *claimed, CsOutgoing *order)
 {
-	CsTransfer *transfer = claimed->transfer;
-	bool		isnull;
-	Datum		stored = cs_work_column(claimed->rows, claimed->row, CLAIM_BODY, &isnull);
-	char	   *body;
+	SPITupleTable *rows = claimed->rows;
+	uint64		row = claimed->row;
+	Datum		values[CLAIM_FIRST_SENT_AT + 1];
 
-	if (!isnull)
+	for (int i = CLAIM_LINES; i <= CLAIM_FIRST_SENT_AT; i++)
 	{
-		bytea	   *bytes = DatumGetByteaPP(stored);
+		bool		isnull;
 
-		transfer->body_length = VARSIZE_ANY_EXHDR(bytes);
-		body = VARDATA_ANY(bytes);
+		values[i] = cs_work_column(rows, row, i, &isnull);
+		if (isnull)
+			values[i] = (Datum) 0;
 	}
-	else
-	{
-		const CsApi *api = transfer->account->api;
-		Datum		parts[3];
-		CsForm	   *form;
-
-		for (int i = 0; i < 3; i++)
-		{
-			parts[i] = cs_work_column(claimed->rows, claimed->row, CLAIM_LINES + i, &isnull);
-			if (isnull)
-				parts[i] = (Datum) 0;
-		}
-		form = cs_form_read(CurrentMemoryContext, api, CS_FORM_ORDER, transfer->external_id,
-							parts[0], parts[1], parts[2]);
-		body = cs_form_order_body(api, form, &transfer->body_length);
-	}
-	claimed->body = bytea_from(body, transfer->body_length);
-	transfer->body = MemoryContextAlloc(transfer->cxt, transfer->body_length + 1);
-	memcpy(transfer->body, body, transfer->body_length);
-	transfer->body[transfer->body_length] = '\0';
-}
-
-/* The same for every attempt of an order, and only for them. */
-static char *
-idempotency_key(const CsTransfer *transfer)
-{
-	uint8		digest[CS_SHA256_LENGTH];
-	char	   *utf8 = cs_utf8_from_server(transfer->external_id);
-
-	cs_sha256(utf8, strlen(utf8), digest);
-	return MemoryContextStrdup(transfer->cxt, cs_hex(digest, 16));
-}
-
-/* Must an order that was first sent so long ago be looked up? */
-static bool
-is_forgotten(const Claimed *claimed)
-{
-	bool		isnull;
-	Datum		sent_at = cs_work_column(claimed->rows, claimed->row, CLAIM_FIRST_SENT_AT, &isnull);
-
-	return !isnull && claimed->transfer->account->api->orders->create_idempotent &&
-		cs_api_resource(claimed->transfer->account->api, "orders") != NULL &&
-		TimestampDifferenceMilliseconds(DatumGetTimestampTz(sent_at), GetCurrentTimestamp()) >
-		REMEMBERED_MS;
-}
-
-static void
-prepare_lookup(CsTransfer *transfer)
-{
-	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
-	char	   *escaped = cs_http_escape(cs_utf8_from_server(transfer->external_id));
-	MemoryContext old = MemoryContextSwitchTo(transfer->cxt);
-
-	transfer->kind = CS_TRANSFER_LOOKUP;
-	for (const CsFilter *filter = orders->filters; filter->name; filter++)
-		if (strcmp(filter->name, "external_id") == 0)
-			transfer->path = psprintf("%s?%s=%s", orders->path, filter->param, escaped);
-	MemoryContextSwitchTo(old);
+	order->serverid = claimed->serverid;
+	order->order_id = claimed->order_id;
+	order->external_id = cs_work_column_text(rows, row, CLAIM_EXTERNAL_ID);
+	order->created_by = cs_work_column_text(rows, row, CLAIM_CREATED_BY);
+	order->lines = values[CLAIM_LINES];
+	order->ship_to = values[CLAIM_SHIP_TO];
+	order->options = values[CLAIM_OPTIONS];
+	order->body = values[CLAIM_BODY];
+	order->first_sent_at = DatumGetTimestampTz(values[CLAIM_FIRST_SENT_AT]);
 }
 
 /* A part: may throw, and then nothing of it stays. */
@@ -224,23 +159,9 @@ static void
 prepare(void *arg)
 {
 	Claimed    *claimed = arg;
-	char	   *role = cs_work_column_text(claimed->rows, claimed->row, CLAIM_CREATED_BY);
-	CsTransfer *transfer;
 
-	claimed->has_account = false;
-	claimed->transfer = NULL;
-	transfer = cs_transfer_new(CS_TRANSFER_CREATE, claimed->serverid, get_role_oid(role, false),
-							   claimed->order_id);
-	claimed->has_account = true;
-	claimed->transfer = transfer;
-	transfer->external_id = MemoryContextStrdup(transfer->cxt,
-												cs_work_column_text(claimed->rows, claimed->row,
-																	CLAIM_EXTERNAL_ID));
-	transfer->idempotency_key = idempotency_key(transfer);
-	transfer->path = unconstify(char *, transfer->account->api->orders->create_path);
-	prepare_body(claimed);
-	if (is_forgotten(claimed))
-		prepare_lookup(transfer);
+	read_claimed(claimed, &claimed->order);
+	claimed->transfer = cs_transfer_prepare(&claimed->order);
 }
 
 /* It cannot be sent: for now, or at all. */
@@ -260,7 +181,7 @@ not_prepared(const Claimed *claimed, const CsFailure *failure)
 
 	failures++;
 	values[0] = Int64GetDatum(claimed->order_id);
-	if (!claimed->has_account || cs_work_is_transient(failure->sqlstate))
+	if (!claimed->order.has_account || cs_work_is_transient(failure->sqlstate))
 	{
 		values[1] = cs_work_interval(DELAY_MS);
 		cs_work_error(failure, values + 2, nulls + 2);
@@ -273,6 +194,19 @@ not_prepared(const Claimed *claimed, const CsFailure *failure)
 		cs_state_run(&order_failed, values, nulls);
 	}
 	cs_waiters_answer(CS_HANDOFF_CREATE, claimed->order_id, failure);
+}
+
+static int
+room_of(Oid serverid)
+{
+	return cs_option_integer(GetForeignServer(serverid)->options, "concurrency", CONCURRENCY) -
+		cs_transfers_of_server(serverid, true);
+}
+
+bool
+cs_may_send_now(Oid serverid)
+{
+	return !retreating && !more_waiting && room_of(serverid) > 0;
 }
 
 /* Claims up to 'most' orders of a server; true if there may be more. */
@@ -306,16 +240,15 @@ claim_server(Oid serverid, const char *server, int most)
 		claimed.order_id = DatumGetInt64(cs_work_column(rows, row, CLAIM_ID, &isnull));
 		if (!cs_work_part(prepare, &claimed, &failure))
 		{
-			if (claimed.transfer)
-				MemoryContextDelete(claimed.transfer->cxt);
 			not_prepared(&claimed, &failure);
 			continue;
 		}
 		cs_transfer_plan(claimed.transfer);
-		orders_sent++;
+		cs_count_sent();
 		ids = accumArrayResult(ids, Int64GetDatum(claimed.order_id), false, INT8OID,
 							   CurrentMemoryContext);
-		bodies = accumArrayResult(bodies, claimed.body, false, BYTEAOID, CurrentMemoryContext);
+		bodies = accumArrayResult(bodies, claimed.order.body, false, BYTEAOID,
+								  CurrentMemoryContext);
 	}
 	if (ids == NULL)
 		return nrows == (uint64) most;
@@ -353,8 +286,7 @@ cs_claim_orders(void)
 
 		if (due_at > now)
 			continue;
-		most = cs_option_integer(GetForeignServer(serverid)->options, "concurrency", CONCURRENCY) -
-			cs_transfers_of_server(serverid, true);
+		most = room_of(serverid);
 		if (most <= 0 ||
 			claim_server(serverid, cs_work_column_text(servers, row, 2), Min(most, CLAIM_LIMIT)))
 			more_waiting = true;

@@ -120,18 +120,17 @@ CREATE TABLE cs_internal.order_events (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('cs_internal.order_event_id'),
   order_id bigint NOT NULL,
   at timestamptz NOT NULL,
-  source text NOT NULL CHECK (source IN ('local', 'remote')),
+  source text NOT NULL,
   type text NOT NULL,
   by text,
   detail jsonb,
   fingerprint text,
-  PRIMARY KEY (id)
+  PRIMARY KEY (order_id, id)
 );
 COMMENT ON TABLE cs_internal.order_events IS
 'What happened to an order: here (local: the state that it entered) and at the partner (remote: CustomHub''s events[]). '
-'fingerprint: tells remote events of an order apart, so that each is stored once.';
+'fingerprint: tells remote events of an order apart, so that each is stored once. No CHECK here either: only the transitions write.';
 REVOKE ALL ON cs_internal.order_events FROM PUBLIC;
-CREATE INDEX order_events_order ON cs_internal.order_events (order_id, id);
 CREATE UNIQUE INDEX order_events_remote ON cs_internal.order_events (order_id, fingerprint)
   WHERE fingerprint IS NOT NULL;
 
@@ -141,7 +140,7 @@ CREATE TABLE cs_internal.order_attempts (
   started_at timestamptz NOT NULL,
   duration_ms integer,
   status integer,
-  delivery text NOT NULL CHECK (delivery IN ('not_sent', 'answered', 'unknown')),
+  delivery text NOT NULL,
   failure text,
   error_sqlstate text,
   error_message text,

@@ -9,11 +9,14 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "foreign/foreign.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/xid8.h"
 
 #include "src/base/crash.h"
 #include "src/orders/orders.h"
@@ -33,7 +36,6 @@ typedef struct Taken
 typedef struct Batch
 {
 	int			count;
-	bool		creates;		/* there may be something to claim */
 	Taken		taken[TAKE_LIMIT];
 } Batch;
 
@@ -74,17 +76,18 @@ answer_cancelled(const CsHandoffRequest *request, int64 order_id)
 }
 
 static void
-take_create(const CsHandoffRequest *request, bool held)
+take_create(const Taken *taken)
 {
 	static CsStatement order_take = {
 		"SELECT * FROM cs_internal.order_take($1)", 1, {JSONBOID}
 	};
+	const CsHandoffRequest *request = &taken->request;
 	Datum		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(request->payload));
 	char	   *disposition;
 	int64		order_id;
 	bool		isnull;
 
-	if (held)
+	if (taken->held)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
@@ -114,7 +117,7 @@ take_part(void *arg)
 	switch (request->kind)
 	{
 		case CS_HANDOFF_CREATE:
-			take_create(request, taken->held);
+			take_create(taken);
 			break;
 		case CS_HANDOFF_CANCEL:
 			cs_take_cancel(request);
@@ -123,6 +126,118 @@ take_part(void *arg)
 			cs_take_follow(request);
 			break;
 	}
+}
+
+/* ---- a new order that can be sent at once, as nearly all can ---- */
+
+typedef struct Direct
+{
+	const CsHandoffRequest *request;
+	CsTransfer *transfer;
+	bool		sent;
+} Direct;
+
+/* NULL, or 0, if it is not there or null. */
+static JsonbValue *
+member(Datum object, const char *key)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(object)->root, key,
+													 strlen(key), NULL);
+
+	return value && value->type != jbvNull ? value : NULL;
+}
+
+static char *
+member_text(Datum object, const char *key)
+{
+	JsonbValue *value = member(object, key);
+
+	return value ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+}
+
+static Datum
+member_jsonb(Datum object, const char *key)
+{
+	JsonbValue *value = member(object, key);
+
+	return value ? JsonbPGetDatum(JsonbValueToJsonb(value)) : (Datum) 0;
+}
+
+/* Journals it as sending.  False: it is not new, or the queue is not ours. */
+static bool
+journal_sending(CsOutgoing *order, const char *server, const char *xid)
+{
+	static CsStatement order_take_sending = {
+		"SELECT cs_internal.order_take_sending($1, $2, $3, $4, $5, $6, $7, $8)", 8,
+		{TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, TEXTOID, XID8OID, BYTEAOID}
+	};
+	Datum		values[8];
+	char		nulls[8 + 1] = "        ";
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(server);
+	values[1] = CStringGetTextDatum(order->external_id);
+	values[2] = order->lines;
+	values[3] = order->ship_to;
+	nulls[3] = order->ship_to ? ' ' : 'n';
+	values[4] = order->options;
+	nulls[4] = order->options ? ' ' : 'n';
+	values[5] = CStringGetTextDatum(order->created_by);
+	values[6] = FullTransactionIdGetDatum(FullTransactionIdFromU64(strtou64(xid, NULL, 10)));
+	values[7] = order->body;
+	cs_state_run(&order_take_sending, values, nulls);
+	order->order_id = DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+	return !isnull;
+}
+
+/*
+ * One statement instead of the four that queue, look, claim and mark: the
+ * caller waits for each of them.
+ */
+static void
+direct_part(void *arg)
+{
+	Direct	   *direct = arg;
+	Datum		request = DirectFunctionCall1(jsonb_in, CStringGetDatum(direct->request->payload));
+	char	   *server = member_text(request, "server");
+	CsOutgoing	order = {0};
+
+	order.serverid = get_foreign_server_oid(server, false);
+	if (!cs_may_send_now(order.serverid))
+		return;
+	order.external_id = member_text(request, "external_id");
+	order.created_by = member_text(request, "created_by");
+	order.lines = member_jsonb(request, "lines");
+	order.ship_to = member_jsonb(request, "ship_to");
+	order.options = member_jsonb(request, "options");
+	direct->transfer = cs_transfer_prepare(&order);
+	if (!journal_sending(&order, server, member_text(request, "xid")))
+		return;
+	direct->transfer->order_id = order.order_id;
+	direct->sent = true;
+}
+
+/*
+ * False: it goes the ordinary way, which tells what is wrong with it, too.  A
+ * lock that did not come would not come there either.
+ */
+static bool
+send_directly(Taken *taken)
+{
+	Direct		direct = {&taken->request};
+	bool		success = cs_work_part(direct_part, &direct, &taken->failure);
+
+	if (success && direct.sent)
+	{
+		cs_waiter_add(&taken->request, direct.transfer->order_id);
+		cs_transfer_plan(direct.transfer);
+		cs_count_sent();
+		return true;
+	}
+	if (direct.transfer)
+		MemoryContextDelete(direct.transfer->cxt);
+	taken->failed = !success && taken->failure.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	return taken->failed;
 }
 
 /* A lock that did not come is told in the terms of the caller. */
@@ -140,21 +255,31 @@ static void
 take_step(void *arg)
 {
 	Batch	   *batch = arg;
-	bool		held = batch->creates && !cs_queue_is_ours();
+	bool		queued = false; /* there may be something to claim */
+	bool		held = false;
 
 	for (int i = 0; i < batch->count; i++)
 	{
 		Taken	   *taken = &batch->taken[i];
+		bool		is_order = taken->request.kind == CS_HANDOFF_CREATE;
 
-		taken->held = held;
-		taken->failed = !cs_work_part(take_part, taken, &taken->failure);
+		if (!is_order || !send_directly(taken))
+		{
+			if (is_order && !queued)
+			{
+				held = !cs_queue_is_ours();
+				queued = true;
+			}
+			taken->held = held;
+			taken->failed = !cs_work_part(take_part, taken, &taken->failure);
+		}
 		if (taken->failed)
 		{
 			explain(&taken->failure);
 			cs_waiter_drop(&taken->request, &taken->failure);
 		}
 	}
-	if (batch->creates && !held)
+	if (queued && !held)
 		cs_claim_orders();
 	CS_CRASH_POINT("taken");
 }
@@ -174,10 +299,7 @@ cs_orders_take(void)
 
 		while (batch->count < TAKE_LIMIT &&
 			   cs_handoff_take(&batch->taken[batch->count].request))
-		{
-			batch->creates |= batch->taken[batch->count].request.kind == CS_HANDOFF_CREATE;
 			batch->count++;
-		}
 		if (batch->count == 0)
 			break;
 		present = cs_work_step("cupsource: taking orders from callers", take_step, batch, &ok);

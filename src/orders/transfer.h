@@ -65,6 +65,24 @@ typedef struct CsWaiter
 /* A transfer in a context of its own; not yet on the wire and in no list. */
 extern CsTransfer *cs_transfer_new(CsTransferKind kind, Oid serverid, Oid userid, int64 order_id);
 
+/* An order that is to be sent, as prepare.c needs it; Datums are 0 for NULL. */
+typedef struct CsOutgoing
+{
+	Oid			serverid;
+	int64		order_id;
+	const char *external_id;	/* server encoding */
+	const char *created_by;
+	Datum		lines;
+	Datum		ship_to;
+	Datum		options;
+	Datum		body;			/* bytea: what was sent before; set by prepare.c if it is not */
+	TimestampTz first_sent_at;	/* 0: it was not */
+	bool		has_account;	/* set by prepare.c: how far it came */
+} CsOutgoing;
+
+/* The transfer that places it.  Throws, and leaves nothing then. */
+extern CsTransfer *cs_transfer_prepare(CsOutgoing *order);
+
 /* Enlists transfers to be begun when the transaction has committed. */
 extern void cs_transfer_plan(CsTransfer *transfer);
 
@@ -158,6 +176,10 @@ extern bool cs_queue_is_ours(void);
 extern void cs_claim_orders(void);
 extern void cs_claim_more_orders(void); /* what the last claim had no room for */
 extern void cs_count_failure(void);
+extern void cs_count_sent(void);
+
+/* Has a server room for another order, and is none waiting before it? */
+extern bool cs_may_send_now(Oid serverid);
 
 /* record.c, cancel.c, follow.c: inside a part; what became of a transfer. */
 extern void cs_record_created(CsTransfer *transfer);

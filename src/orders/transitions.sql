@@ -30,18 +30,24 @@ COMMENT ON FUNCTION cs_internal.order_refuse(bigint, text) IS
 'Throws PA012 (wrong state), or PA404 if there is no such order.';
 REVOKE ALL ON FUNCTION cs_internal.order_refuse(bigint, text) FROM PUBLIC;
 
--- What every transition ends with.
+-- What every transition ends with.  It is called, and notifies, by assignments: an
+-- expression costs a fraction of the statement that PERFORM is.
 CREATE FUNCTION cs_internal.order_entered(order_id bigint, server text, external_id text, state text,
-  by text DEFAULT 'cupsource', detail jsonb DEFAULT NULL) RETURNS void
+  by text DEFAULT 'cupsource', detail jsonb DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  event bigint;
+  told boolean;
 BEGIN
   INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail)
-  VALUES (order_id, clock_timestamp(), 'local', state, by, detail);
-  PERFORM pg_notify('cupsource', json_build_object('id', order_id, 'server', server,
-    'external_id', external_id, 'state', state)::text);
+  VALUES (order_id, clock_timestamp(), 'local', state, by, detail)
+  RETURNING id INTO event;
+  told := pg_notify('cupsource', json_build_object('id', order_id, 'server', server,
+    'external_id', external_id, 'state', state)::text) IS NOT NULL;
+  RETURN event;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb) IS
-'Records the state that an order has entered and tells the listeners of channel cupsource.';
+'Records the state that an order has entered, tells the listeners of channel cupsource, and returns the event''s id.';
 REVOKE ALL ON FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.error_detail(error cs_internal.order_error) RETURNS jsonb
@@ -121,10 +127,12 @@ REVOKE ALL ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, i
 
 -- sending → placed, or as far as the answer says.
 CREATE FUNCTION cs_internal.order_placed(order_id bigint, new_state text, a cs_internal.remote_order,
-  answer jsonb, poll_after interval) RETURNS void
+  answer jsonb, poll_after interval, started_at timestamptz DEFAULT NULL,
+  duration_ms integer DEFAULT NULL, status integer DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   o record;
+  event bigint;
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = new_state, remote_id = a.remote_id, remote = a, raw = answer,
@@ -134,22 +142,26 @@ BEGIN
    WHERE t.id = order_id AND t.state = 'sending'
      AND new_state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered', 'rejected',
                        'cancelled')
-  RETURNING t.server, t.external_id, t.cancel_requested_at INTO o;
+  RETURNING t.server, t.external_id, t.attempts, t.sent_at, t.cancel_requested_at INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, new_state);
   END IF;
   IF a.external_id <> o.external_id THEN
     PERFORM cs_internal.order_mistaken(o.external_id, a);
   END IF;
-  PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, new_state, 'cupsource',
+  INSERT INTO cs_internal.order_attempts (order_id, attempt, started_at, duration_ms, status, delivery, failure)
+  VALUES (order_id, o.attempts, coalesce(started_at, o.sent_at, clock_timestamp()), duration_ms, status,
+          'answered', 'none');
+  event := cs_internal.order_entered(order_id, o.server, o.external_id, new_state, 'cupsource',
     jsonb_strip_nulls(jsonb_build_object('remote_id', a.remote_id, 'order_number', a.order_number)));
   IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
     PERFORM cs_internal.order_cancel(order_id, 'cupsource');
   END IF;
 END $$;
-COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
-'sending → placed (or a later state that the answer names): the partner has accepted the order.';
-REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval)
+COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
+'sending → placed (or a later state that the answer names): the partner has accepted the order. Keeps the attempt, too: '
+'when it began, how long it took, its HTTP status.';
+REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer)
   FROM PUBLIC;
 
 -- sending → queued: certainly not sent, or the same bytes may be sent again.

@@ -100,15 +100,12 @@ COMMENT ON VIEW @extschema@.cs_queue IS
 'Orders that wait: for their turn, for an answer, for another try, or for a person; why, and until when at the earliest.';
 GRANT SELECT ON @extschema@.cs_queue TO PUBLIC;
 
--- One order as a value, for the C functions that return it.
-CREATE FUNCTION cs_internal.order_row(order_id bigint) RETURNS @extschema@.cs_orders
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  o @extschema@.cs_orders;
-BEGIN
-  SELECT * INTO o FROM @extschema@.cs_orders AS v WHERE v.id = order_id;
-  RETURN o;
-END $$;
+-- One order as a value, for the C functions that return it; part of their statement's plan.
+CREATE FUNCTION cs_internal.order_row(order_id bigint) RETURNS SETOF @extschema@.cs_orders
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT * FROM @extschema@.cs_orders AS v WHERE v.id OPERATOR(pg_catalog.=) order_id;
+END;
 COMMENT ON FUNCTION cs_internal.order_row(bigint) IS 'The row of cs_orders.';
 REVOKE ALL ON FUNCTION cs_internal.order_row(bigint) FROM PUBLIC;
 

@@ -56,11 +56,10 @@ BOOKKEEPING = """
         SELECT * INTO STRICT o FROM cs_internal.orders_claim('at_once', 1, '{}');
         PERFORM cs_internal.orders_sending(ARRAY[o.id], ARRAY[convert_to(o.lines::text || o.ship_to::text, 'UTF8')]);
         COMMIT;
-        PERFORM cs_internal.attempt_ended(o.id, clock_timestamp(), 1, 201, 'answered', NULL, NULL, NULL);
         PERFORM cs_internal.order_placed(o.id, 'placed',
           jsonb_populate_record(NULL::cs_internal.remote_order,
             jsonb_build_object('remote_id', 'P-' || i, 'order_number', 'PO-' || i, 'remote_status', 'submitted')),
-          jsonb_build_object('id', 'P-' || i), '1 hour');
+          jsonb_build_object('id', 'P-' || i), '1 hour', clock_timestamp(), 1, 201);
         COMMIT;
       END LOOP;
     END $$;
