@@ -188,6 +188,9 @@ test_pause(void)
 	   "nobody sends meanwhile");
 	is(cs_budget_acquire(budget, now + SECOND, 0, CS_PRIORITY_ORDER), 19 * SECOND,
 	   "not without a limit either");
+	cs_budget_resume(budget);
+	is(cs_budget_acquire(budget, now + SECOND, 60, CS_PRIORITY_ORDER), 0, "unless it is ended");
+	cs_budget_pause(budget, now, 20 * SECOND);
 	is(cs_budget_acquire(budget, now + 20 * SECOND, 60, CS_PRIORITY_ORDER), 0, "then it goes on");
 }
 
