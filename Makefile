@@ -26,7 +26,7 @@ ORDERS   = answer work transfer prepare send record cancel follow take lookup it
 WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them
-FDW      =
+FDW      = table filter estimate plan fetch choose scan async explain import check modify fdw
 WORKER   = launcher utility refresher schedule worker
 # [6] the module itself
 MODULE   = cupsource
@@ -41,7 +41,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catal
 	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
-	src/ops/ops.sql src/ops/servers.sql
+	src/ops/ops.sql src/ops/servers.sql src/fdw/tables.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options servers

@@ -98,10 +98,25 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 
 --
--- Foreign tables and the wrapper have no options
+-- Foreign tables name their resource; their columns and the wrapper have no options
 --
-CREATE FOREIGN TABLE t (id text) SERVER all_options OPTIONS (resource 'products');
-CREATE FOREIGN TABLE t (id text OPTIONS (path 'id')) SERVER all_options;
+CREATE FOREIGN TABLE t (sku text) SERVER all_options;
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resurce 'products');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource '');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource 'goods');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource 'products', api 'cupsource-v1');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource 'products', pushdown 'perhaps');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource 'products', material 'paper');
+CREATE FOREIGN TABLE t (article text) SERVER all_options OPTIONS (resource 'products');
+CREATE FOREIGN TABLE t (sku text, unit_price float8) SERVER all_options OPTIONS (resource 'products');
+CREATE FOREIGN TABLE t (code text) SERVER all_options OPTIONS (resource 'models');
+CREATE FOREIGN TABLE t (sku text OPTIONS (path 'id')) SERVER all_options OPTIONS (resource 'products');
+CREATE FOREIGN TABLE t (sku text) SERVER all_options OPTIONS (resource 'products', search 'bella');
+ALTER FOREIGN TABLE t ADD COLUMN article text;
+ALTER FOREIGN TABLE t ALTER COLUMN sku TYPE varchar;
+ALTER FOREIGN TABLE t RENAME COLUMN sku TO article;
+ALTER FOREIGN TABLE t OPTIONS (ADD category 'cups');
+DROP FOREIGN TABLE t;
 ALTER FOREIGN DATA WRAPPER cupsource OPTIONS (ADD api 'cupsource-v1');
 
 --

@@ -13,6 +13,7 @@
 
 #include "src/base/guc.h"
 #include "src/base/state.h"
+#include "src/fdw/check.h"
 #include "src/shared/shmem.h"
 #include "src/worker/launcher.h"
 #include "src/worker/utility.h"
@@ -30,5 +31,6 @@ _PG_init(void)
 	cs_shmem_init();
 	cs_launcher_init();
 	cs_utility_init();
+	cs_fdw_init();
 	cs_preloaded = true;
 }

@@ -22,6 +22,7 @@ struct CsForm;
 struct CsDesign;
 
 #define CS_COLUMN_REQUIRED	0x01	/* absence makes the answer malformed */
+#define CS_COLUMN_UNSHOWN	0x02	/* accepted, but the document does not show it in this answer */
 
 /*
  * The resources, by the names that the other layers ask for; which of them an
@@ -56,12 +57,28 @@ typedef struct CsColumn
 	int			flags;
 } CsColumn;
 
-/* An argument that the API filters by.  'param' NULL: it goes into the path as {name}. */
+/* Which conditions on a column a filter's rows are sure to include. */
+typedef enum CsMatch
+{
+	CS_MATCH_NONE,				/* none that the document vouches for */
+	CS_MATCH_EQUAL,				/* column = value */
+	CS_MATCH_SINCE,				/* column >= value */
+	CS_MATCH_CONTAINS			/* column = value, column ILIKE '%value%' */
+} CsMatch;
+
+/*
+ * An argument that the API filters by.  'param' NULL: it goes into the path as
+ * {name}.  A condition on one of the 'columns', alternatives "a|b" of the
+ * resource's rows, may be sent as this filter: the answer may have more rows
+ * than fulfil it, never fewer.
+ */
 typedef struct CsFilter
 {
 	const char *name;			/* as in SQL */
 	const char *param;			/* as on the wire */
 	CsType		type;
+	CsMatch		match;
+	const char *columns;		/* NULL if 'match' is NONE */
 } CsFilter;
 
 typedef enum CsPaging
@@ -103,6 +120,13 @@ typedef struct CsResource
 
 	const CsFilter *filters;	/* ended by a NULL name; or NULL */
 	const CsColumn *columns;	/* ended by a NULL name */
+
+	/*
+	 * Of a resource that is asked for by an id: the resource that lists the
+	 * ids, and in which of its columns.  NULL: they must be known.
+	 */
+	const char *id_list;
+	const char *id_column;
 } CsResource;
 
 /* A row of a document's error table.  'code' NULL: any code with this status. */

@@ -74,9 +74,9 @@ static const CsColumn product_columns[] =
 
 static const CsFilter product_filters[] =
 {
-	{"category", "category", CS_TYPE_TEXT},
-	{"material", "material", CS_TYPE_TEXT},
-	{"capacity", "capacity", CS_TYPE_TEXT},
+	{"category", "category", CS_TYPE_TEXT, CS_MATCH_EQUAL, "category"},
+	{"material", "material", CS_TYPE_TEXT, CS_MATCH_EQUAL, "material"},
+	{"capacity", "capacity", CS_TYPE_TEXT, CS_MATCH_EQUAL, "capacity"},
 	{0}
 };
 
@@ -95,7 +95,7 @@ static const CsColumn tracking_columns[] =
 
 static const CsFilter order_filters[] =
 {
-	{"id", NULL, CS_TYPE_TEXT},
+	{"id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "remote_id"},
 	{0}
 };
 

@@ -17,7 +17,7 @@ static const CsColumn product_columns[] =
 	{"product_id", CS_TYPE_IDENTIFIER, 1, "id", CS_COLUMN_REQUIRED},
 	{"sku", CS_TYPE_IDENTIFIER, 1, "sku"},
 	{"name", CS_TYPE_TEXT, 1, "name"},
-	{"category", CS_TYPE_TEXT, 1, "category"},
+	{"category", CS_TYPE_TEXT, 1, "category", CS_COLUMN_UNSHOWN},
 	{"material", CS_TYPE_TEXT, 1, "material"},
 	{"capacity", CS_TYPE_PROSE, 1, "capacity"},
 	{"certifications", CS_TYPE_TEXT_ARRAY, 1, "certifications"},
@@ -30,10 +30,13 @@ static const CsColumn product_columns[] =
 	{0}
 };
 
-/* min_moz is the document's spelling of the minimum order quantity. */
+/*
+ * min_moz is the document's spelling of the minimum order quantity; whether its
+ * threshold is a least or a greatest one is not said.
+ */
 static const CsFilter product_filters[] =
 {
-	{"category", "category", CS_TYPE_TEXT},
+	{"category", "category", CS_TYPE_TEXT, CS_MATCH_EQUAL, "category"},
 	{"eco_certified", "eco_certified", CS_TYPE_BOOLEAN},
 	{"min_moq", "min_moz", CS_TYPE_BIGINT},
 	{0}
@@ -41,7 +44,7 @@ static const CsFilter product_filters[] =
 
 static const CsFilter order_filters[] =
 {
-	{"id", NULL, CS_TYPE_TEXT},
+	{"id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "remote_id"},
 	{0}
 };
 
@@ -97,6 +100,8 @@ static const CsResource resources[] =
 		.root = "data.order|data|order|",
 		.filters = order_filters,
 		.columns = cs_cupsource_created_columns,
+		.id_list = "orders",
+		.id_column = "remote_id",
 	},
 	{
 		.name = "shipments",

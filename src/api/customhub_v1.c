@@ -68,16 +68,16 @@ static const CsColumn model_columns[] =
 	{"sizing", CS_TYPE_PROSE, 0, "sizing"},
 	{"categories", CS_TYPE_JSONB, 0, "categories"},
 	{"images", CS_TYPE_TEXT_ARRAY, 0, "images"},
-	{"primary_image_url", CS_TYPE_TEXT, 0, "primaryImageUrl"},
-	{"default_list_price", CS_TYPE_NUMERIC, 0, "listPrice"},
-	{"default_price", CS_TYPE_NUMERIC, 0, "price"},
-	{"currency", CS_TYPE_TEXT, 0, "pricing.currency"},
-	{"from_unit_price", CS_TYPE_NUMERIC, 0, "pricing.fromUnitPrice"},
-	{"from_list_price", CS_TYPE_NUMERIC, 0, "pricing.fromListPrice"},
-	{"from_blank_cost", CS_TYPE_NUMERIC, 0, "pricing.fromBlankCost"},
-	{"priced_variation_count", CS_TYPE_INTEGER, 0, "pricing.pricedVariationCount"},
-	{"variation_count", CS_TYPE_INTEGER, 0, "variationCount"},
-	{"is_featured", CS_TYPE_BOOLEAN, 0, "isFeatured"},
+	{"primary_image_url", CS_TYPE_TEXT, 0, "primaryImageUrl", CS_COLUMN_UNSHOWN},
+	{"default_list_price", CS_TYPE_NUMERIC, 0, "listPrice", CS_COLUMN_UNSHOWN},
+	{"default_price", CS_TYPE_NUMERIC, 0, "price", CS_COLUMN_UNSHOWN},
+	{"currency", CS_TYPE_TEXT, 0, "pricing.currency", CS_COLUMN_UNSHOWN},
+	{"from_unit_price", CS_TYPE_NUMERIC, 0, "pricing.fromUnitPrice", CS_COLUMN_UNSHOWN},
+	{"from_list_price", CS_TYPE_NUMERIC, 0, "pricing.fromListPrice", CS_COLUMN_UNSHOWN},
+	{"from_blank_cost", CS_TYPE_NUMERIC, 0, "pricing.fromBlankCost", CS_COLUMN_UNSHOWN},
+	{"priced_variation_count", CS_TYPE_INTEGER, 0, "pricing.pricedVariationCount", CS_COLUMN_UNSHOWN},
+	{"variation_count", CS_TYPE_INTEGER, 0, "variationCount", CS_COLUMN_UNSHOWN},
+	{"is_featured", CS_TYPE_BOOLEAN, 0, "isFeatured", CS_COLUMN_UNSHOWN},
 	/* Rows of their own; here they only count as held. */
 	{"variations", CS_TYPE_JSONB, 0, "variations"},
 	{"placements", CS_TYPE_JSONB, 0, "placements"},
@@ -124,15 +124,23 @@ static const CsColumn print_method_columns[] =
 	{0}
 };
 
-static const CsFilter model_filters[] =
+/* The document's example, search=bella for "Bella Canvas …", shows that case does not count. */
+static const CsFilter models_filters[] =
 {
-	{"search", "search", CS_TYPE_TEXT},
+	{"search", "search", CS_TYPE_TEXT, CS_MATCH_CONTAINS, "code|name"},
 	{0}
 };
 
-static const CsFilter model_id_filters[] =
+static const CsFilter model_filters[] =
 {
-	{"model_id", NULL, CS_TYPE_TEXT},
+	{"model_id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "model_id"},
+	{0}
+};
+
+/* Asked for by the id of their model, which these rows call their product's. */
+static const CsFilter model_part_filters[] =
+{
+	{"model_id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "product_id"},
 	{0}
 };
 
@@ -156,9 +164,9 @@ static const CsColumn order_columns[] =
 	{"remote_status", CS_TYPE_TEXT, 0, "productionStatus|status"},
 	COST_COLUMNS(0, "computedCost."),
 	{"cost", CS_TYPE_JSONB, 0, "computedCost"},
-	{"item_count", CS_TYPE_INTEGER, 0, "itemCount"},
-	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "createdAt"},
-	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 0, "lastShippedAt"},
+	{"item_count", CS_TYPE_INTEGER, 0, "itemCount", CS_COLUMN_UNSHOWN},
+	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "createdAt", CS_COLUMN_UNSHOWN},
+	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 0, "lastShippedAt", CS_COLUMN_UNSHOWN},
 	{"cancelled_at", CS_TYPE_TIMESTAMPTZ, 0, "cancelledAt"},
 	{"rejection_reason", CS_TYPE_TEXT, 0, "rejection.reason"},
 	{0}
@@ -169,9 +177,9 @@ static const CsColumn orders_columns[] =
 {
 	{"remote_id", CS_TYPE_IDENTIFIER, 1, "orderId", CS_COLUMN_REQUIRED},
 	{"external_id", CS_TYPE_TEXT, 1, "externalOrderId"},
-	{"order_number", CS_TYPE_IDENTIFIER, 1, "orderNumber"},
+	{"order_number", CS_TYPE_IDENTIFIER, 1, "orderNumber", CS_COLUMN_UNSHOWN},
 	{"remote_status", CS_TYPE_TEXT, 1, "productionStatus|status"},
-	{"currency", CS_TYPE_TEXT, 1, "currency"},
+	{"currency", CS_TYPE_TEXT, 1, "currency", CS_COLUMN_UNSHOWN},
 	{"total", CS_TYPE_NUMERIC, 1, "total"},
 	{"item_count", CS_TYPE_INTEGER, 1, "itemCount"},
 	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 1, "createdAt"},
@@ -240,15 +248,16 @@ static const CsColumn balance_columns[] =
 
 static const CsFilter order_filters[] =
 {
-	{"id", NULL, CS_TYPE_TEXT},
+	{"id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "remote_id"},
 	{0}
 };
 
+/* In the document's example, status=Shipped finds an order whose productionStatus is Approved. */
 static const CsFilter orders_filters[] =
 {
 	{"status", "status", CS_TYPE_TEXT},
-	{"since", "since", CS_TYPE_TIMESTAMPTZ},
-	{"external_id", "externalOrderId", CS_TYPE_TEXT},
+	{"since", "since", CS_TYPE_TIMESTAMPTZ, CS_MATCH_SINCE, "remote_created_at"},
+	{"external_id", "externalOrderId", CS_TYPE_TEXT, CS_MATCH_EQUAL, "external_id"},
 	{0}
 };
 
@@ -260,32 +269,40 @@ static const CsFilter orders_filters[] =
 	.total_paths = "data.pagination.totalCount", \
 	.has_more_paths = "data.pagination.hasMore"
 
+#define IDS_OF_MODELS \
+	.id_list = "models", \
+	.id_column = "model_id"
+
+#define IDS_OF_ORDERS \
+	.id_list = "orders", \
+	.id_column = "remote_id"
+
 static const CsResource resources[] =
 {
 	{
 		.name = "products", .path = "/api/v1/models", .root = "data", .lists = {"models"},
-		PAGED, .filters = model_filters, .columns = product_columns,
+		PAGED, .filters = models_filters, .columns = product_columns,
 	},
 	{
 		.name = "models", .path = "/api/v1/models", .root = "data", .lists = {"models"},
-		PAGED, .filters = model_filters, .columns = models_columns,
+		PAGED, .filters = models_filters, .columns = models_columns,
 	},
 	{
 		.name = "model", .path = MODEL_PATH, .root = "data",
-		.filters = model_id_filters, .columns = model_columns,
+		.filters = model_filters, .columns = model_columns, IDS_OF_MODELS,
 	},
 	{
 		.name = "variations", .path = MODEL_PATH, .root = "data", .lists = {"variations"},
-		.filters = model_id_filters, .columns = variation_columns,
+		.filters = model_part_filters, .columns = variation_columns, IDS_OF_MODELS,
 	},
 	{
 		.name = "placements", .path = MODEL_PATH, .root = "data", .lists = {"placements"},
-		.filters = model_id_filters, .columns = placement_columns,
+		.filters = model_part_filters, .columns = placement_columns, IDS_OF_MODELS,
 	},
 	{
 		.name = "print_methods", .path = MODEL_PATH, .root = "data",
 		.lists = {"placements", "printMethods"},
-		.filters = model_id_filters, .columns = print_method_columns,
+		.filters = model_part_filters, .columns = print_method_columns, IDS_OF_MODELS,
 	},
 	{
 		.name = "balance", .path = "/api/v1/balance", .root = "data",
@@ -301,19 +318,22 @@ static const CsResource resources[] =
 	},
 	{
 		.name = "order", .path = ORDER_PATH, .root = "data",
-		.filters = order_filters, .columns = order_columns,
+		.filters = order_filters, .columns = order_columns, IDS_OF_ORDERS,
 	},
 	{
 		.name = "order_items", .path = ORDER_PATH, .root = "data", .lists = {"items"},
 		.may_lack_list = true, .filters = order_filters, .columns = order_item_columns,
+		IDS_OF_ORDERS,
 	},
 	{
 		.name = "shipments", .path = ORDER_PATH, .root = "data", .lists = {"shipments"},
 		.may_lack_list = true, .filters = order_filters, .columns = shipment_columns,
+		IDS_OF_ORDERS,
 	},
 	{
 		.name = "events", .path = ORDER_PATH, .root = "data", .lists = {"events"},
 		.may_lack_list = true, .filters = order_filters, .columns = event_columns,
+		IDS_OF_ORDERS,
 	},
 	{
 		.name = "cancelled", .path = ORDER_PATH, .root = "data",

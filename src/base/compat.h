@@ -65,6 +65,8 @@
 #endif
 
 #if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #include "storage/waiteventset.h"
 #endif
 
@@ -96,6 +98,48 @@ typedef struct CsJsonbBuild
 /* Stands before the declaration, as in 18. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* A path of the foreign-data wrapper; 'private' is its fdw_private. */
+#if PG_VERSION_NUM >= 180000
+#define CS_CREATE_FOREIGN_PATH(root, rel, rows, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, outer, NULL, NIL, \
+							private)
+#elif PG_VERSION_NUM >= 170000
+#define CS_CREATE_FOREIGN_PATH(root, rel, rows, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, NIL, private)
+#else
+#define CS_CREATE_FOREIGN_PATH(root, rel, rows, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, outer, NULL, private)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define CS_ESTIMATE_ARRAY_LENGTH(root, array) estimate_array_length(root, array)
+#else
+#define CS_ESTIMATE_ARRAY_LENGTH(root, array) ((void) (root), estimate_array_length(array))
+#endif
+
+/* The user whose rights a scan has, and a table that is written to. */
+#if PG_VERSION_NUM >= 160000
+#define CS_SCAN_USER(node) \
+	(OidIsValid(((ForeignScan *) (node)->ss.ps.plan)->checkAsUser) ? \
+	 ((ForeignScan *) (node)->ss.ps.plan)->checkAsUser : GetUserId())
+#define CS_RESULT_USER(result, estate) ExecGetResultRelCheckAsUser(result, estate)
+#else
+#define CS_RANGE_TABLE_USER(entry) \
+	(OidIsValid((entry)->checkAsUser) ? (entry)->checkAsUser : GetUserId())
+#define CS_SCAN_USER(node) \
+	CS_RANGE_TABLE_USER(exec_rt_fetch(((Scan *) (node)->ss.ps.plan)->scanrelid, \
+									  (node)->ss.ps.state))
+#define CS_RESULT_USER(result, estate) \
+	CS_RANGE_TABLE_USER(exec_rt_fetch((result)->ri_RangeTableIndex, estate))
+#endif
+
+/* After an attribute of a row type was changed in place. */
+#if PG_VERSION_NUM >= 180000
+#define CS_ATTRIBUTE_CHANGED(tupdesc, i) populate_compact_attribute(tupdesc, i)
+#else
+#define CS_ATTRIBUTE_CHANGED(tupdesc, i) ((void) 0)
 #endif
 
 /* The last argument must be a NULL pointer. */

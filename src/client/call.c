@@ -49,6 +49,7 @@ struct CsCall
 	CsAttempt	attempt;		/* set if attempts > 0 */
 	int			attempts;
 	int			retries;
+	int64		bytes_received; /* by all attempts */
 	double		limiter_ms;		/* waited for the budget, all in all */
 	double		counted_ms;		/* of that, what the statistics already have */
 	instr_time	pause_since;	/* in PAUSING */
@@ -285,6 +286,8 @@ judge(CsCall *call)
 {
 	CsFailure  *failure = &call->failure;
 
+	if (call->attempt.answer)
+		call->bytes_received += call->attempt.answer->bytes_received;
 	*failure = call->attempt.failure;
 	if (failure->kind == CS_FAILURE_NONE)
 	{
@@ -397,6 +400,14 @@ bool
 cs_call_sending(const CsCall *call)
 {
 	return call->attempts > 0;
+}
+
+void
+cs_call_cost(const CsCall *call, CsCallCost *cost)
+{
+	cost->requests += call->attempts;
+	cost->bytes_received += call->bytes_received;
+	cost->limiter_ms += call->limiter_ms;
 }
 
 void

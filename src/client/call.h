@@ -78,6 +78,17 @@ extern int	cs_call_attempts(const CsCall *call);
 /* Was any attempt started on the wire?  For the worker's journal. */
 extern bool cs_call_sending(const CsCall *call);
 
+/* What calls have cost, over all their attempts. */
+typedef struct CsCallCost
+{
+	int64		requests;
+	int64		bytes_received; /* on the wire, headers included */
+	double		limiter_ms;		/* waited for the budget */
+} CsCallCost;
+
+/* Adds what the call has cost so far. */
+extern void cs_call_cost(const CsCall *call, CsCallCost *cost);
+
 extern void cs_call_release(CsCall *call);
 
 /* begin + finish + throw on failure: what a live function needs. */

@@ -42,6 +42,7 @@ typedef enum OptionForm
 	OPTION_INTEGER,				/* from 'min' to 'max' */
 	OPTION_SECONDS,				/* an interval from 'min' to 'max' seconds */
 	OPTION_BOOLEAN,
+	OPTION_TEXT,				/* anything but nothing */
 	OPTION_PATH,				/* absolute, of the database server */
 	OPTION_SECRET
 } OptionForm;
@@ -84,6 +85,17 @@ static const Option options_known[] =
 	{"api_key_file", UserMappingRelationId, OPTION_PATH, READS_FILES},
 	{"secret_key_file", UserMappingRelationId, OPTION_PATH, READS_FILES},
 	{"webhook_secret_file", UserMappingRelationId, OPTION_PATH, READS_FILES},
+
+	/* The filters are those of the live functions; whether the API has them is seen later. */
+	{"resource", ForeignTableRelationId, OPTION_TEXT},
+	{"pushdown", ForeignTableRelationId, OPTION_BOOLEAN},
+	{"category", ForeignTableRelationId, OPTION_TEXT},
+	{"material", ForeignTableRelationId, OPTION_TEXT},
+	{"capacity", ForeignTableRelationId, OPTION_TEXT},
+	{"eco_certified", ForeignTableRelationId, OPTION_BOOLEAN},
+	{"min_moq", ForeignTableRelationId, OPTION_INTEGER, NULL, 0, INT_MAX},
+	{"search", ForeignTableRelationId, OPTION_TEXT},
+	{"status", ForeignTableRelationId, OPTION_TEXT},
 	{0}
 };
 
@@ -417,6 +429,10 @@ check_value(const Option *option, const char *value)
 			if (!parse_bool(value, &truth))
 				problem = "It must be true or false.";
 			break;
+		case OPTION_TEXT:
+			if (*value == '\0')
+				problem = "It must not be empty.";
+			break;
 		case OPTION_PATH:
 			if (!is_absolute_path(value))
 				problem = "It must be the absolute path of a file on the database server.";
@@ -476,6 +492,16 @@ check_mapping(List *options)
 	}
 }
 
+static void
+check_foreign_table(List *options)
+{
+	if (cs_option_text(options, "resource") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"%s\" is required", "resource"),
+				 errhint("It names what the table shows, such as 'products'.")));
+}
+
 /*
  * Called with all options that the object will have, after each CREATE and
  * ALTER of a wrapper, server, user mapping or foreign table.
@@ -507,6 +533,8 @@ cs_sql_fdw_validator(PG_FUNCTION_ARGS)
 		check_server(options);
 	else if (catalog == UserMappingRelationId)
 		check_mapping(options);
+	else if (catalog == ForeignTableRelationId)
+		check_foreign_table(options);
 	PG_RETURN_VOID();
 }
 

@@ -40,7 +40,7 @@ struct CsPager
 	CsAccount  *account;
 	const CsResource *resource;
 	const char *endpoint;		/* "GET /products" */
-	const char *path;			/* with the filters, without the position */
+	const char *path;			/* with the filters, without size and position */
 	int			page_size;		/* as asked for, or as the document says */
 	CsPriority	priority;
 	bool		read_ahead;
@@ -51,6 +51,7 @@ struct CsPager
 	int64		rows_before;	/* on the pages before; a guess if not from the start */
 	HTAB	   *seen;			/* positions; NULL: none yet */
 	char	   *first_row;		/* of the page before, by number; NULL: none */
+	CsCallCost	cost;
 	CsPage		page;
 };
 
@@ -107,10 +108,10 @@ append_parameter(StringInfo path, const char *name, const char *value)
 					 cs_http_escape(value));
 }
 
-/* The resource's path with all that is the same for every page. */
+/* The resource's path with its filters, which are the same for every page. */
 static char *
 common_path(const CsAccount *account, const CsResource *resource, const CsArgument *arguments,
-			int narguments, int page_size)
+			int narguments)
 {
 	char	   *expanded = pstrdup(resource->path);
 	const char *missing;
@@ -142,8 +143,6 @@ common_path(const CsAccount *account, const CsResource *resource, const CsArgume
 		if (arguments[i].value && filter->param)
 			append_parameter(&path, filter->param, wire_value(filter, arguments[i].value));
 	}
-	if (resource->size_param)
-		append_parameter(&path, resource->size_param, psprintf("%d", page_size));
 	return path.data;
 }
 
@@ -193,6 +192,8 @@ begin_turn(CsPager *pager, Turn *turn, const char *position)
 	turn->position = position ? pstrdup(position) : NULL;
 	initStringInfo(&path);
 	appendStringInfoString(&path, pager->path);
+	if (resource->size_param)
+		append_parameter(&path, resource->size_param, psprintf("%d", pager->page_size));
 	if (position && resource->paging != CS_PAGING_NONE)
 		append_parameter(&path, resource->page_param, position);
 	spec.path = path.data;
@@ -217,7 +218,7 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	pager->page_size = resource->page_size;
 	if (resource->size_param && page_size > 0)
 		pager->page_size = Min(page_size, resource->page_size);
-	pager->path = common_path(account, resource, arguments, narguments, pager->page_size);
+	pager->path = common_path(account, resource, arguments, narguments);
 	pager->priority = priority;
 	pager->read_ahead = read_ahead;
 	for (int i = 0; i < 2; i++)
@@ -402,8 +403,17 @@ read_page(CsPager *pager, const Turn *turn)
 	pager->rows_before += page->rows;
 }
 
-const CsPage *
-cs_pager_next(CsPager *pager)
+/* Nothing is under the id, which may not even have the form of one. */
+static bool
+says_absent(const CsFailure *failure)
+{
+	return failure->kind == CS_FAILURE_REFUSED &&
+		(failure->status == 404 || failure->status == 400);
+}
+
+/* The next page; NULL after the last, or if it is absent and may be. */
+static const CsPage *
+next_page(CsPager *pager, bool may_be_absent)
 {
 	Turn	   *turn;
 	MemoryContext old;
@@ -416,6 +426,12 @@ cs_pager_next(CsPager *pager)
 	if (turn->call == NULL)
 		begin_turn(pager, turn, pager->page.next);
 	cs_call_finish(turn->call);
+	cs_call_cost(turn->call, &pager->cost);
+	if (may_be_absent && says_absent(cs_call_failure(turn->call)))
+	{
+		pager->ended = true;
+		return NULL;
+	}
 	if (cs_call_failure(turn->call)->kind != CS_FAILURE_NONE)
 		cs_failure_throw(cs_call_failure(turn->call));
 
@@ -430,6 +446,66 @@ cs_pager_next(CsPager *pager)
 	else if (pager->read_ahead)
 		begin_turn(pager, &pager->turns[pager->current], pager->page.next);
 	return &pager->page;
+}
+
+const CsPage *
+cs_pager_next(CsPager *pager)
+{
+	return next_page(pager, false);
+}
+
+const CsPage *
+cs_pager_find(CsPager *pager)
+{
+	return next_page(pager, true);
+}
+
+bool
+cs_pager_poll(CsPager *pager, long *wait_ms)
+{
+	Turn	   *turn = &pager->turns[pager->current];
+
+	if (pager->ended)
+		return true;
+	if (turn->call == NULL)
+		begin_turn(pager, turn, pager->page.next);
+	return cs_call_advance(turn->call, wait_ms);
+}
+
+int
+cs_page_size(const CsResource *resource, int64 rows)
+{
+	int64		largest = resource->page_size;
+
+	if (rows < 0 || resource->paging == CS_PAGING_NONE)
+		return 0;
+	if (rows <= largest)
+		return (int) Max(rows, 1);
+
+	/* Numbered pages are all of one size; by cursor the last can be smaller. */
+	if (resource->paging == CS_PAGING_NUMBER && rows <= PG_INT32_MAX)
+	{
+		int64		pages = (rows + largest - 1) / largest;
+
+		return (int) ((rows + pages - 1) / pages);
+	}
+	return (int) largest;
+}
+
+void
+cs_pager_expect(CsPager *pager, int64 rows)
+{
+	if (pager->resource->paging != CS_PAGING_CURSOR)
+		return;
+	pager->page_size = cs_page_size(pager->resource, rows);
+	if (pager->page_size == 0)
+		pager->page_size = pager->resource->page_size;
+}
+
+const CsCallCost *
+cs_pager_cost(const CsPager *pager)
+{
+	return &pager->cost;
 }
 
 bool

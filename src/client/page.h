@@ -49,7 +49,35 @@ extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsRe
  */
 extern const CsPage *cs_pager_next(CsPager *pager);
 
+/*
+ * The same for a resource that is asked for by an id: NULL also if the partner
+ * says that there is nothing under it (404), or that it is no id (400).
+ */
+extern const CsPage *cs_pager_find(CsPager *pager);
+
 /* Has the next page arrived, so that cs_pager_next will not wait?  False after the last. */
 extern bool cs_pager_ready(CsPager *pager);
+
+/*
+ * Would cs_pager_next not wait?  True after the last page, too.  Asks for the
+ * next page if that has not been done; if it has not arrived, *wait_ms is when
+ * to look again at the latest (-1: when the network says so).
+ */
+extern bool cs_pager_poll(CsPager *pager, long *wait_ms);
+
+/*
+ * The page size with which 'rows' rows take as few requests as possible, and
+ * bring as few rows too many; 0 (the largest) if 'rows' is negative.
+ */
+extern int	cs_page_size(const CsResource *resource, int64 rows);
+
+/*
+ * So many rows are still wanted, -1: all.  Sizes the pages that are asked for
+ * from now on; where pages are numbered they keep their size.
+ */
+extern void cs_pager_expect(CsPager *pager, int64 rows);
+
+/* What the pages that were returned have cost. */
+extern const CsCallCost *cs_pager_cost(const CsPager *pager);
 
 #endif							/* CS_CLIENT_PAGE_H */

@@ -259,18 +259,26 @@ column_of(TupleDesc tupdesc, const char *name)
 	return attnum - 1;
 }
 
+void
+cs_order_row_state(const CsApi *api, Datum *values, bool *nulls, int status_column,
+				   int state_column)
+{
+	const char *state = NULL;
+
+	if (!nulls[status_column])
+		state = cs_api_order_state(api, TextDatumGetCString(values[status_column]));
+	nulls[state_column] = state == NULL;
+	if (state)
+		values[state_column] = CStringGetTextDatum(state);
+}
+
 static void
 list_row(Datum *values, bool *nulls, void *arg)
 {
 	Listing    *listing = arg;
-	const char *state = NULL;
 
-	if (!nulls[listing->status_column])
-		state = cs_api_order_state(listing->account->api,
-								   TextDatumGetCString(values[listing->status_column]));
-	nulls[listing->state_column] = state == NULL;
-	if (state)
-		values[listing->state_column] = CStringGetTextDatum(state);
+	cs_order_row_state(listing->account->api, values, nulls, listing->status_column,
+					   listing->state_column);
 	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 	nulls[listing->state_column] = true;
 }

@@ -132,24 +132,30 @@ order_request(const ForeignServer *server, const CsOrderForm *form)
 	return out.data;
 }
 
+int64
+cs_order_place(Oid serverid, const CsOrderForm *form)
+{
+	const ForeignServer *server = cs_server_check(serverid, GetUserId());
+
+	cs_order_check(server, form);
+
+	/* A missing mapping or secret is the caller's to know, before anything is written. */
+	(void) cs_account_get(CurrentMemoryContext, serverid, GetUserId());
+	remember_placing();
+	return hand_over(CS_HANDOFF_CREATE, order_request(server, form));
+}
+
 Datum
 cs_sql_create_order(PG_FUNCTION_ARGS)
 {
 	CsOrderForm form;
 	Oid			serverid;
-	const ForeignServer *server;
 
 	cs_require_preload();
 	PreventCommandIfReadOnly("cs_create_order()");
 	PreventCommandIfParallelMode("cs_create_order()");
 	serverid = cs_order_form_arguments(fcinfo, &form);
-	server = cs_server_check(serverid, GetUserId());
-	cs_order_check(server, &form);
-
-	/* A missing mapping or secret is the caller's to know, before anything is written. */
-	(void) cs_account_get(CurrentMemoryContext, serverid, GetUserId());
-	remember_placing();
-	return cs_order_row(hand_over(CS_HANDOFF_CREATE, order_request(server, &form)), true);
+	return cs_order_row(cs_order_place(serverid, &form), true);
 }
 
 /* ---- cancelling ---- */
@@ -175,13 +181,19 @@ cancel_queued(int64 id, const char *by)
 	return cancelled;
 }
 
-static Datum
-cancel_order(int64 id)
+void
+cs_order_cancel(int64 id)
 {
 	const char *by = GetUserNameFromId(GetUserId(), false);
 
 	if (!cancel_queued(id, by))
 		(void) hand_over(CS_HANDOFF_CANCEL, psprintf("%lld %s", (long long) id, by));
+}
+
+static Datum
+cancel_order(int64 id)
+{
+	cs_order_cancel(id);
 	return cs_order_row(id, true);
 }
 

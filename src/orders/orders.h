@@ -57,6 +57,23 @@ extern int64 cs_order_argument(FunctionCallInfo fcinfo, int id, int server, Oid 
 extern Datum cs_order_row(int64 id, bool latest);
 
 /*
+ * What the partner calls the state of an order, in a row of its list, as we
+ * call it; columns count from 0.
+ */
+extern void cs_order_row_state(const CsApi *api, Datum *values, bool *nulls, int status_column,
+							   int state_column);
+
+/*
+ * Places the order now, by the worker, and returns its local id; the order does
+ * not roll back.  For the current user, who may use the server.  Throws what
+ * is wrong with the form, and what the partner or the worker say.
+ */
+extern int64 cs_order_place(Oid serverid, const CsOrderForm *form);
+
+/* Cancels the order for the current user, at the partner if it is there, and waits. */
+extern void cs_order_cancel(int64 id);
+
+/*
  * Has the worker ask the partner about the order, and waits until its word is
  * stored.  Throws what went wrong.  Does nothing on a standby: nobody asks there.
  */

@@ -1,0 +1,32 @@
+/*
+ * tables.sql
+ *	  What foreign tables need to know of the cache: its columns, its sizes.
+ */
+
+CREATE FUNCTION cs_internal.view_columns(view text, OUT name text, OUT type text, OUT type_oid oid)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 30
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.atttypid
+    FROM pg_attribute AS a
+   WHERE a.attrelid = format('%I.%I', '@extschema@', view)::regclass AND a.attnum > 0 AND NOT a.attisdropped
+   ORDER BY a.attnum;
+END $$;
+COMMENT ON FUNCTION cs_internal.view_columns(text) IS
+'The columns of a public view, in order: a foreign table of its resource has the same.';
+REVOKE ALL ON FUNCTION cs_internal.view_columns(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.catalog_size(account text, OUT products bigint, OUT skus bigint)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  SELECT r.products, r.skus INTO products, skus
+    FROM cs_internal.catalog_runs AS r WHERE r.server = account;
+END $$;
+COMMENT ON FUNCTION cs_internal.catalog_size(text) IS
+'How many products or models, and SKUs, the account''s cached catalogue has; for the planner, which asks no partner.';
+REVOKE ALL ON FUNCTION cs_internal.catalog_size(text) FROM PUBLIC;
