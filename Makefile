@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset load run absent details refresh live
-ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask asset resume
+ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS =
 OPS      = version ops servers
 # [5] what runs them

@@ -186,7 +186,8 @@ typedef struct CsOrderApi
 	/*
 	 * The fields of the order form that this API can express, as in form.c's
 	 * table ("lines.designs.url"); ended by NULL.  Everything else is refused
-	 * by name.  'quote_fields' are those of a quote, NULL if there is none.
+	 * by name.  'quote_fields' are those of a quote; without a quote_path it is
+	 * estimated here, and NULL: not even that.
 	 */
 	const char *const *fields;
 	const char *const *quote_fields;
@@ -194,9 +195,10 @@ typedef struct CsOrderApi
 	/*
 	 * What the document demands of every order: fields, named alike, that must
 	 * be there and not blank.  Those of a part ("bill_to.city") only where the
-	 * part is given; "ship_to" demands the part.
+	 * part is given; "ship_to" demands the part.  'quote_required' of a quote.
 	 */
 	const char *const *required;
+	const char *const *quote_required;
 
 	/* The document's limits; 0 and NULL where it states none. */
 	int			max_lines;

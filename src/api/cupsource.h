@@ -11,5 +11,6 @@
 extern const CsApiError cs_cupsource_errors[];
 extern const CsOrderStatus cs_cupsource_statuses[];
 extern const CsColumn cs_cupsource_created_columns[];
+extern const char *const cs_cupsource_quote_required[];
 
 #endif							/* CS_API_CUPSOURCE_H */

@@ -54,6 +54,9 @@ const CsColumn cs_cupsource_created_columns[] =
 	{0}
 };
 
+/* What no price can be found without. */
+const char *const cs_cupsource_quote_required[] = {"lines.quantity", NULL};
+
 static const CsColumn product_columns[] =
 {
 	{"product_id", CS_TYPE_IDENTIFIER, 1, "id|product_id|sku", CS_COLUMN_REQUIRED},
@@ -178,7 +181,9 @@ static const CsOrderApi orders =
 	.create_path = "/orders",
 	.tracking_path = "/orders/{id}/tracking",
 	.fields = order_fields,
+	.quote_fields = order_fields,	/* an estimate leaves alone what has no price */
 	.required = required_fields,
+	.quote_required = cs_cupsource_quote_required,
 	.rule_codes = {[CS_RULE_FORM] = "400"},	/* the document has no codes but the statuses */
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,

@@ -557,6 +557,7 @@ static const CsOrderApi orders =
 	.fields = order_fields,
 	.quote_fields = quote_fields,
 	.required = required_fields,
+	.quote_required = required_fields,
 	.max_lines = 500,			/* section "Limits & conventions" */
 	.max_designs = 50,
 	.max_quantity = 10000,

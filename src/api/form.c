@@ -410,12 +410,13 @@ cs_form_check(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const 
 				 errmsg("API \"%s\" does not quote orders", api->name)));
 	cs_form_reader_init(&reader, api,
 						purpose == CS_FORM_QUOTE ? orders->quote_fields : orders->fields,
-						orders->required, findings);
+						purpose == CS_FORM_QUOTE ? orders->quote_required : orders->required,
+						findings);
 	reader.url_required = purpose == CS_FORM_ORDER;
 	if (purpose == CS_FORM_ORDER)
 		read_external_id(&reader, external_id, form);
 	read_documents(&reader, lines, ship_to, options, form);
-	if (findings->errors == 0 && form->extra)
+	if (findings->errors == 0 && form->extra && (purpose == CS_FORM_ORDER || orders->write_quote))
 		check_extra(&reader, purpose, form);
 	MemoryContextSwitchTo(previous);
 	return form;

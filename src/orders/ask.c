@@ -1,7 +1,7 @@
 /*
  * ask.c
- *	  What a session asks the partner itself about orders: a quote, the
- *	  partner's list; and adding designs to a placed order.
+ *	  What a session asks the partner itself about orders: the partner's list;
+ *	  and adding designs to a placed order.
  */
 #include "postgres.h"
 
@@ -27,7 +27,6 @@
 #include "src/orders/orders.h"
 #include "src/wire/datum.h"
 
-PG_FUNCTION_INFO_V1(cs_sql_quote_order);
 PG_FUNCTION_INFO_V1(cs_sql_add_designs);
 PG_FUNCTION_INFO_V1(cs_sql_orders);
 
@@ -50,64 +49,6 @@ static char *
 text_argument(FunctionCallInfo fcinfo, int n)
 {
 	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-/* ---- quotes ---- */
-
-typedef struct OneRow
-{
-	TupleDesc	tupdesc;
-	MemoryContext cxt;
-	Datum		result;			/* composite, or 0 */
-} OneRow;
-
-static void
-take_row(Datum *values, bool *nulls, void *arg)
-{
-	OneRow	   *one = arg;
-	MemoryContext old = MemoryContextSwitchTo(one->cxt);
-
-	one->result = HeapTupleGetDatum(heap_form_tuple(one->tupdesc, values, nulls));
-	MemoryContextSwitchTo(old);
-}
-
-/* cs_quote_order(lines, ship_to, options, server) */
-Datum
-cs_sql_quote_order(PG_FUNCTION_ARGS)
-{
-	MemoryContext cxt = CurrentMemoryContext;
-	OneRow		one = {NULL, cxt, (Datum) 0};
-	CsCallSpec	spec = {0};
-	const CsJson *document;
-	CsAccount  *account;
-	CsForm	   *form;
-
-	cs_require_preload();
-	if (get_call_result_type(fcinfo, NULL, &one.tupdesc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "cs_quote_order must return a row");
-	one.tupdesc = BlessTupleDesc(one.tupdesc);
-	account = cs_account_get(cxt, cs_server_resolve(text_argument(fcinfo, 3)), GetUserId());
-	if (account->api->orders->quote_path == NULL)
-		unsupported(account, "gives no quotes", NULL);
-	form = cs_form_read(cxt, account->api, CS_FORM_QUOTE, NULL, json_argument(fcinfo, 0),
-						json_argument(fcinfo, 1), json_argument(fcinfo, 2));
-
-	spec.method = "POST";
-	spec.path = account->api->orders->quote_path;
-	spec.endpoint = psprintf("POST %s", spec.path);
-	spec.body = cs_form_quote_body(account->api, form, &spec.body_length);
-	spec.repeatable = true;		/* nothing is stored */
-	spec.priority = CS_PRIORITY_LIVE;
-	spec.max_retries = cs_guc_max_retries;
-	spec.timeout_ms = cs_guc_timeout;
-	document = cs_call_read(cxt, account, &spec);
-	cs_rows_each(cs_rows_reader(cs_api_resource(account->api, "quote"), one.tupdesc, account->server),
-				 document, 1, take_row, &one);
-	if (one.result == 0)
-		ereport(ERROR,
-				(errcode(CS_ERRCODE_MALFORMED),
-				 errmsg("the answer of server \"%s\" has no quote", account->server)));
-	return one.result;
 }
 
 /* ---- designs ---- */

@@ -20,8 +20,8 @@
 
 PG_FUNCTION_INFO_V1(cs_sql_check_order);
 
-static const CsApi *
-api_of(const ForeignServer *server)
+const CsApi *
+cs_order_api(const ForeignServer *server)
 {
 	const char *name = cs_option_text(server->options, "api");
 	const CsApi *api = name ? cs_api_find(name) : NULL;
@@ -51,7 +51,7 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource order form",
 											  ALLOCSET_SMALL_SIZES);
-	const CsApi *api = api_of(server);
+	const CsApi *api = cs_order_api(server);
 	CsFindings	findings = {0};
 
 	if (form->external_id == NULL)
@@ -80,7 +80,7 @@ cs_sql_check_order(PG_FUNCTION_ARGS)
 
 	cs_require_preload();
 	server = cs_server_check(cs_order_form_arguments(fcinfo, &form), GetUserId());
-	api = api_of(server);
+	api = cs_order_api(server);
 	InitMaterializedSRF(fcinfo, 0);
 	find_all(CurrentMemoryContext, server, api, &form, &findings);
 	for (const CsFinding *finding = findings.first; finding; finding = finding->next)

@@ -58,3 +58,45 @@ COMMENT ON FUNCTION @extschema@.cs_check_order(jsonb, jsonb, text, jsonb, text) 
 'none but the status 400). severity error: cs_create_order, cs_enqueue_order, the trigger and INSERT INTO cs_orders '
 'refuse the order, all errors in one DETAIL, before anything is stored. severity warning: it is accepted, and may be '
 'refused by the partner; so for an item that the cached catalogue does not know, which never blocks an order.';
+
+CREATE FUNCTION cs_internal.order_estimate(account text, kind text, names text[], quantities bigint[],
+  OUT currency text, OUT items_subtotal numeric, OUT total numeric, OUT per_item jsonb)
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+  unpriced text;
+  currencies bigint;
+BEGIN
+  SELECT sum(i.unit_price * i.quantity), min(i.currency), count(DISTINCT i.currency),
+         jsonb_agg(jsonb_build_object('sku', i.sku, 'quantity', i.quantity, 'unitCost', i.unit_price) ORDER BY i.n),
+         string_agg(format('lines[%s].%s: has no price in the cached catalogue', i.n - 1, kind), E'\n' ORDER BY i.n)
+           FILTER (WHERE i.unit_price IS NULL)
+    INTO items_subtotal, currency, currencies, per_item, unpriced
+    FROM (SELECT w.n, w.quantity, p.sku, p.unit_price, p.currency
+            FROM unnest(names, quantities) WITH ORDINALITY AS w (name, quantity, n)
+            LEFT JOIN LATERAL (
+              SELECT q.sku, q.unit_price, q.currency FROM cs_internal.products AS q
+               WHERE kind = 'sku' AND q.sku = w.name AND q.server = account AND q.discontinued_at IS NULL
+               UNION ALL
+              SELECT q.sku, q.unit_price, q.currency FROM cs_internal.products AS q
+               WHERE kind = 'product_id' AND q.server = account AND q.product_id = w.name
+                 AND q.discontinued_at IS NULL
+               LIMIT 1) AS p ON true) AS i;
+  IF unpriced IS NOT NULL THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = format('the order cannot be estimated from the cached catalogue of server "%s"', account),
+      DETAIL = unpriced,
+      HINT = 'Use CALL cs_refresh_catalog() if the catalogue may be old.';
+  ELSIF currencies > 1 THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'the items of the order have prices in more than one currency';
+  END IF;
+  total := items_subtotal;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_estimate(text, text, text[], bigint[]) IS
+'What the items of an order cost at a Cup Source account, by the prices of the cached catalogue; kind: sku or product_id. '
+'Error 22023 names the lines without a price.';
+REVOKE ALL ON FUNCTION cs_internal.order_estimate(text, text, text[], bigint[]) FROM PUBLIC;

@@ -135,11 +135,14 @@ CREATE FUNCTION @extschema@.cs_quote_order(lines jsonb, ship_to jsonb, options j
   server text DEFAULT NULL,
   OUT currency text, OUT items_subtotal numeric, OUT shipping_cost numeric,
   OUT shipping_category_fee numeric, OUT discount_amount numeric, OUT rush_fee numeric,
-  OUT total numeric, OUT per_item jsonb, OUT raw jsonb)
+  OUT total numeric, OUT estimated boolean, OUT per_item jsonb, OUT raw jsonb)
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 100000
 AS 'MODULE_PATHNAME', 'cs_sql_quote_order';
 COMMENT ON FUNCTION @extschema@.cs_quote_order(jsonb, jsonb, jsonb, text) IS
-'What an order would cost, without placing it (CustomHub: POST /api/v1/orders/quote; 0A000 where the API has no quote). Form as for cs_create_order; designs need no url.';
+'What an order would cost, without placing it. Form as for cs_create_order; designs need no url. CustomHub is asked '
+'(POST /api/v1/orders/quote). Cup Source gives no quotes: the row is estimated from the prices of the cached catalogue, '
+'says so (estimated), needs no address, and its total is that of the items alone, without shipping. Errors: 22023 (the '
+'form; for an estimate also an item without a cached price), PA4xx (the partner refuses).';
 
 CREATE FUNCTION @extschema@.cs_add_designs(order_id text, line integer, designs jsonb, server text DEFAULT NULL)
 RETURNS @extschema@.cs_orders

@@ -34,6 +34,9 @@ extern int64 cs_order_enqueue(Oid serverid, const CsOrderForm *form);
 /* This database as the owner of a queue, as cs_internal.origin() gives it: text. */
 extern Datum cs_order_origin(void);
 
+/* The API of the server; throws if it has none. */
+extern const CsApi *cs_order_api(const ForeignServer *server);
+
 /* Throws 22023 with all that is wrong with the order, by its form and by the cached catalogue. */
 extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form);
 

@@ -285,7 +285,6 @@ is(order('cupsource-v1', 'x', $cup, $portland, '{"extra": {}}'), qq({"items":[{"
 
 # ---- quotes and designs ----
 
-is(quote('cupsource-v1', $cup, $portland), '0A000 API "cupsource-v1" does not quote orders', 'no quotes where there are none');
 is( quote('customhub-v1', "[$shirt]", "{$jane}", '{"notes": "x"}'),
 	"22023 quote form is not valid for API \"customhub-v1\"\noptions.notes: cannot be expressed by CustomHub v1",
 	'a quote has fields of its own');

@@ -316,7 +316,6 @@ ship_to.country: cannot be expressed by Cup Source v1
 options.po_number: cannot be expressed by Cup Source v1
 END
 for (
-	[ q{SELECT cs_quote_order('[]', '{}', server => 'shop')}, 'gives no quotes', '' ],
 	[ q{SELECT cs_orders(server => 'shop')}, 'has no list of orders', "HINT:  The view cs_orders has those placed from here.\n" ],
 	[ q{SELECT cs_add_designs('PO-1', 1, '[]')}, 'cannot add designs to an order', '' ],
   )

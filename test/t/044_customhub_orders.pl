@@ -65,6 +65,7 @@ currency: USD
 items_subtotal: 21.00
 shipping_cost: 4.20
 total: 25.70
+estimated: false
 per_item: [{"sku": "BC-3001-L-BLACK", "quantity": 1, "unitCost": 21.00}]
 END
 sent('POST /api/v1/orders/quote', <<"END");

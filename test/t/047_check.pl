@@ -198,6 +198,30 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_check_order(' . argumen
 is(order_count($node), 0, 'nothing was stored');
 is($sandbox->count(method => 'POST', path => $_), 0, "and nothing sent: $_") for '/api/v1/orders', '/v1/orders', '/v2/orders';
 
+# ---- what an order would cost at Cup Source, which gives no quotes ----
+
+my @cups = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres', q{SELECT product_id, sku, unit_price FROM cs_products WHERE server = 'shop_v2'
+	ORDER BY min_order_qty, sku LIMIT 2});
+my $requests = $sandbox->count;
+my $expected = $node->safe_psql('postgres', "SELECT 5000 * $cups[0][2]::numeric + 7000 * $cups[1][2]::numeric");
+is($node->safe_psql('postgres', qq{SELECT * FROM cs_quote_order('[{"product_id": "$cups[0][0]", "quantity": 5000}, {"product_id": "$cups[1][0]", "quantity": 7000}]', NULL, server => 'shop_v2')}),
+	qq(USD|$expected||||||$expected|t|[{"sku": "$cups[0][1]", "quantity": 5000, "unitCost": $cups[0][2]}, {"sku": "$cups[1][1]", "quantity": 7000, "unitCost": $cups[1][2]}]|) =~ s/\|{6}/|||||/r,
+	'v2: estimated from cached prices');
+is($node->safe_psql('postgres', qq{SELECT total = 3 * p.unit_price AND estimated FROM cs_quote_order('[{"sku": "$v1_sku", "quantity": 3}]', '$portland', '{"currency": "USD", "extra": {"items": []}}', 'shop_v1'),
+	cs_products AS p WHERE p.server = 'shop_v1' AND p.sku = '$v1_sku'}), 't', 'v1: with the form of an order');
+is($node->safe_psql('postgres', qq{DO \$\$
+	DECLARE d text;
+	BEGIN
+	  PERFORM cs_quote_order('[{"sku": "NO-1", "quantity": 1}, {"sku": "$v1_sku", "quantity": 1}, {"sku": "NO-2", "quantity": 1}]', NULL, server => 'shop_v1');
+	EXCEPTION WHEN invalid_parameter_value THEN
+	  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL;
+	  PERFORM set_config('test.said', concat_ws(chr(10), sqlerrm, d), false);
+	END \$\$; SELECT current_setting('test.said')}),
+	join("\n", 'the order cannot be estimated from the cached catalogue of server "shop_v1"', map {"lines[$_].sku: has no price in the cached catalogue"} 0, 2),
+	'not without a price, and all of those are named');
+is(query_state($node, qq{SELECT cs_quote_order('[{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]', NULL, server => 'shop_v2')}), '22023', 'nor of an order that could not be placed');
+is($sandbox->count, $requests, 'and nobody was asked');
+
 # ---- what is doubtful blocks nothing ----
 
 # The document of v1 speaks of no minimum.
