@@ -21,7 +21,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 # [3] one call, with account, limits and retries
 CLIENT   = options server account attempt auth call shape rows page
 # [4] features
-CATALOG  = rowset load run absent details refresh live
+CATALOG  = rowset terms search load run absent details refresh live
 ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS =
 OPS      = version ops servers
@@ -37,8 +37,8 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
 
 # The install script is these, one after the other.
-SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/tables.sql src/catalog/merge.sql \
-	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/live.sql \
+SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalog/tables.sql src/catalog/merge.sql \
+	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/search.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/ops/ops.sql src/ops/servers.sql src/fdw/tables.sql

@@ -144,3 +144,9 @@ cs_state_read_latest(CsStatement *statement, Datum *values, const char *nulls)
 			 SPI_result_code_string(result));
 	return SPI_processed;
 }
+
+Portal
+cs_state_open(CsStatement *statement, Datum *values, const char *nulls)
+{
+	return SPI_cursor_open(NULL, kept_plan(statement), values, nulls, true);
+}

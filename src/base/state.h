@@ -68,4 +68,7 @@ extern uint64 cs_state_run(CsStatement *statement, Datum *values, const char *nu
 /* The same, read-only, with a snapshot newer than the caller's transaction's. */
 extern uint64 cs_state_read_latest(CsStatement *statement, Datum *values, const char *nulls);
 
+/* A cursor over its rows inside a scope, read-only; to be closed before the scope is left. */
+extern Portal cs_state_open(CsStatement *statement, Datum *values, const char *nulls);
+
 #endif							/* CS_BASE_STATE_H */

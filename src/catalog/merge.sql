@@ -66,8 +66,9 @@ BEGIN
 
   IF changed > 0 THEN
     -- What the item cost until now: nothing while it was discontinued.
-    INSERT INTO cs_internal.price_history (server, item_id, valid_from, unit_price, list_price, blank_cost, currency)
-    SELECT account, p.product_id, p.price_since,
+    INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price, list_price, blank_cost,
+           currency)
+    SELECT account, p.product_id, p.price_since, greatest(now(), p.price_since + interval '1 microsecond'),
            CASE WHEN p.discontinued_at IS NULL THEN p.unit_price END,
            CASE WHEN p.discontinued_at IS NULL THEN p.list_price END,
            CASE WHEN p.discontinued_at IS NULL THEN p.blank_cost END,
@@ -125,8 +126,10 @@ BEGIN
   discontinued := coalesce(cardinality(gone), 0);
 
   IF discontinued > 0 THEN
-    INSERT INTO cs_internal.price_history (server, item_id, valid_from, unit_price, list_price, blank_cost, currency)
-    SELECT account, p.product_id, p.price_since, p.unit_price, p.list_price, p.blank_cost, p.currency
+    INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price, list_price, blank_cost,
+           currency)
+    SELECT account, p.product_id, p.price_since, greatest(now(), p.price_since + interval '1 microsecond'),
+           p.unit_price, p.list_price, p.blank_cost, p.currency
       FROM unnest(gone) AS i (id)
       CROSS JOIN LATERAL (
         SELECT s.* FROM cs_internal.products AS s
@@ -221,9 +224,10 @@ BEGIN
   IF ids = '{}' THEN
     RETURN;
   END IF;
-  INSERT INTO cs_internal.price_history (server, item_id, valid_from, unit_price, list_price, blank_cost,
+  INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price, list_price, blank_cost,
          handling_fee, currency)
-  SELECT v.server, v.variation_id, v.price_since, v.unit_price, v.list_price, v.blank_cost, v.handling_fee, v.currency
+  SELECT v.server, v.variation_id, v.price_since, greatest(now(), v.price_since + interval '1 microsecond'),
+         v.unit_price, v.list_price, v.blank_cost, v.handling_fee, v.currency
     FROM cs_internal.variations AS v
    WHERE v.server = account AND v.variation_id = ANY (ids) AND v.discontinued_at IS NULL;
 
@@ -321,9 +325,9 @@ BEGIN
   END IF;
 
   IF changed > 0 THEN
-    INSERT INTO cs_internal.price_history (server, item_id, valid_from, unit_price, list_price, blank_cost,
+    INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price, list_price, blank_cost,
            handling_fee, currency)
-    SELECT account, v.variation_id, v.price_since,
+    SELECT account, v.variation_id, v.price_since, greatest(now(), v.price_since + interval '1 microsecond'),
            CASE WHEN v.discontinued_at IS NULL THEN v.unit_price END,
            CASE WHEN v.discontinued_at IS NULL THEN v.list_price END,
            CASE WHEN v.discontinued_at IS NULL THEN v.blank_cost END,

@@ -177,11 +177,19 @@ CREATE FUNCTION cs_internal.refresh_complete(account text, pages bigint, sound b
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  wrote boolean;
 BEGIN
   UPDATE cs_internal.catalog_runs AS r
      SET state = 'complete', phase = 'list', "position" = NULL, ring_left = 0, checkpoint_at = now(),
          last_complete_at = now(), pages_sound = sound, attempts = 0
-   WHERE r.server = account AND r.state = 'running';
+   WHERE r.server = account AND r.state = 'running'
+  RETURNING r.rows_new + r.rows_changed > 0 INTO wrote;
+  IF wrote THEN
+    -- A search walks through what these lists hold.
+    PERFORM gin_clean_pending_list(i::regclass)
+       FROM unnest('{cs_internal.products_terms,cs_internal.models_terms,cs_internal.variations_terms}'::text[]) AS i;
+  END IF;
   DELETE FROM cs_internal.list_pages AS l WHERE l.server = account AND l.page > pages;
 END $$;
 COMMENT ON FUNCTION cs_internal.refresh_complete(text, bigint, boolean) IS

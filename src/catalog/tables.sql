@@ -13,8 +13,8 @@
  * the account's name first: an account's rows lie together, and everything
  * can be distributed by "server".
  *
- * The conditions of the other indexes are true for every search by their
- * first column and unproven for one by key.  Without them, a plan that was
+ * The conditions of the other indexes are true for every search that is meant
+ * by them and unproven for one by key.  Without them, a plan that was
  * made while the table was empty may look a key up by walking all of such an
  * index: to the planner it costs the same then.
  */
@@ -46,7 +46,10 @@ CREATE TABLE cs_internal.products (
   fingerprint     bigint NOT NULL,
   PRIMARY KEY (server, product_id)
 ) WITH (fillfactor = 90);
-CREATE INDEX products_sku ON cs_internal.products (sku, server) WHERE sku IS NOT NULL;
+CREATE INDEX products_sku ON cs_internal.products (server, sku) WHERE sku IS NOT NULL;
+CREATE INDEX products_price ON cs_internal.products (server, unit_price) WHERE discontinued_at IS NULL;
+CREATE INDEX products_terms ON cs_internal.products USING gin (cs_internal.search_vector(server,
+  ARRAY[name, brand, code], 'mgsc', ARRAY[material, category, capacity] || certifications));
 COMMENT ON TABLE cs_internal.products IS
 'Products of the Cup Source accounts (v1: GET /products; v2: "Products & Catalog"); a product is its own single SKU. Money in major units of currency.';
 COMMENT ON COLUMN cs_internal.products.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
@@ -89,6 +92,8 @@ CREATE TABLE cs_internal.models (
   detail_due             boolean NOT NULL,
   PRIMARY KEY (server, model_id)
 ) WITH (fillfactor = 90);
+CREATE INDEX models_terms ON cs_internal.models USING gin (cs_internal.search_vector(server,
+  ARRAY[name, brand, code], 'm', ARRAY[material]));
 CREATE INDEX models_detail_due ON cs_internal.models (server, model_id) WHERE detail_due;
 COMMENT ON TABLE cs_internal.models IS
 'Models of the CustomHub accounts ("List models", "Get a model"). The list''s row is the fingerprint of the detail: when it changes, the detail is due.';
@@ -118,7 +123,10 @@ CREATE TABLE cs_internal.variations (
   PRIMARY KEY (server, variation_id)
 ) WITH (fillfactor = 90);
 CREATE INDEX variations_model ON cs_internal.variations (model_id, server) WHERE model_id IS NOT NULL;
-CREATE INDEX variations_sku ON cs_internal.variations (sku, server) WHERE sku IS NOT NULL;
+CREATE INDEX variations_sku ON cs_internal.variations (server, sku) WHERE sku IS NOT NULL;
+CREATE INDEX variations_price ON cs_internal.variations (server, unit_price) WHERE discontinued_at IS NULL;
+CREATE INDEX variations_terms ON cs_internal.variations USING gin (cs_internal.search_vector(server,
+  ARRAY[variation_description, variation2_description], 'sh', ARRAY[variation_description, variation2_description]));
 COMMENT ON TABLE cs_internal.variations IS
 'Orderable SKUs of the CustomHub models ("Get a model", variations[]), with this dealer''s own prices.';
 COMMENT ON COLUMN cs_internal.variations.price_since IS 'Since when the present prices hold; while discontinued, since when there is none.';
@@ -158,6 +166,7 @@ CREATE TABLE cs_internal.price_history (
   server       text COLLATE "C" NOT NULL,
   item_id      text COLLATE "C" NOT NULL,
   valid_from   timestamptz NOT NULL,
+  ended_at     timestamptz NOT NULL,
   unit_price   numeric,
   list_price   numeric,
   blank_cost   numeric,
@@ -165,9 +174,11 @@ CREATE TABLE cs_internal.price_history (
   currency     text,
   PRIMARY KEY (server, item_id, valid_from)
 );
+CREATE INDEX price_history_ended ON cs_internal.price_history (server, ended_at);
 COMMENT ON TABLE cs_internal.price_history IS
 'Prices that a product or variation (item_id) had before the present ones, which stand in its own row since price_since. '
 'Append-only. A price ends where the item''s next one begins, so that validity ranges cannot overlap; all NULL: the item was not to be had.';
+COMMENT ON COLUMN cs_internal.price_history.ended_at IS 'When the next one began: where changes since a time are looked for.';
 
 CREATE TABLE cs_internal.balances (
   server       text COLLATE "C" PRIMARY KEY,

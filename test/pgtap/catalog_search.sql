@@ -1,0 +1,112 @@
+-- Searches, compared offers, price changes, retention: what they find, for whom.
+BEGIN;
+SELECT plan(46);
+
+CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
+CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
+CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
+
+CREATE FUNCTION item(id text, name text, price numeric, more jsonb DEFAULT '{}') RETURNS cs_internal.product_row LANGUAGE sql AS
+$$ SELECT (jsonb_populate_record(NULL::cs_internal.product_row, jsonb_build_object('fingerprint', hashtext(id || name || price),
+     'product_id', id, 'sku', 'SKU-' || id, 'name', name, 'unit_price', price, 'currency', 'USD') || more)).* $$;
+CREATE FUNCTION variation(id text, size text, colour text, price numeric) RETURNS cs_internal.variation_row LANGUAGE sql AS
+$$ SELECT (jsonb_populate_record(NULL::cs_internal.variation_row, jsonb_build_object('fingerprint', hashtext(id || price),
+     'variation_id', id, 'sku', 'V-' || id, 'is_active', true, 'variation_description', size, 'variation2_description', colour,
+     'unit_price', price, 'currency', 'USD'))).* $$;
+CREATE FUNCTION skus(rows cs_prices[]) RETURNS text LANGUAGE sql AS
+$$ SELECT string_agg(r.server || ':' || r.sku, ' ' ORDER BY n) FROM unnest(rows) WITH ORDINALITY AS r (server, sku,
+     product_id, name, unit_price, list_price, currency, min_order_qty, stock_status, lead_time_days, fetched_at, n) $$;
+
+SELECT cs_internal.merge_products('shop', ARRAY[
+  item('1', 'Double-Wall 8oz Coffee Cup', 0.14, '{"material": "Kraft Paper + PLA", "certifications": ["FSC-MIX"], "min_order_qty": 1000, "lead_time_days": 3}'),
+  item('2', 'Coffee Mug, glazed', 2.5, '{"material": "Ceramic", "capacity": "12oz", "category": "mugs"}'),
+  item('3', 'Dome Lid', 0.04, '{"material": "rPET"}'),
+  item('4', 'Cupboard', 99, '{}')]);
+SELECT cs_internal.merge_products('o''shop', ARRAY[
+  item('1', 'Coffee cup, plain', 0.12, '{"min_order_qty": 50000}'), item('9', 'Größe Tasse', 3)]);
+SELECT cs_internal.merge_models('hub', ARRAY[jsonb_populate_record(NULL::cs_internal.model_row,
+  '{"fingerprint": 1, "model_id": "m", "name": "Bella Canvas 3001 Shirt", "code": "BC3001"}')]);
+SELECT cs_internal.merge_model_detail('hub', 'm', jsonb_populate_record(NULL::cs_internal.detail_row, '{"material": "cotton"}'),
+  ARRAY[variation('a', 'Unisex L', 'Black', 8.18), variation('b', 'Unisex M', 'White', 6.49)], '{}', '{}', 1);
+
+-- ---- Words ----
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('coffee') AS s)), 'o''shop:SKU-1 shop:SKU-1 shop:SKU-2', 'a word, over all accounts, cheapest first');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('COFFEE mug') AS s)), 'shop:SKU-2', 'all words, whatever their case');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('cup') AS s)), 'o''shop:SKU-1 shop:SKU-1 shop:SKU-4', 'the last one may be the beginning of a word');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('cup coffee') AS s)), 'o''shop:SKU-1 shop:SKU-1', 'the others are whole words');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('cu') AS s)), NULL, 'two letters are a word');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('8oz') AS s)), 'shop:SKU-1', 'digits are letters');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('größe') AS s)), 'o''shop:SKU-9', 'so is what is not ASCII');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('nothing such') AS s)), NULL, 'nothing is found');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(''' & !( \ :*') AS s WHERE s.server = 'shop')), 'shop:SKU-3 shop:SKU-1 shop:SKU-2 shop:SKU-4',
+  'signs are no words, and no operators');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('coffee', server => 'o''shop') AS s)), 'o''shop:SKU-1', 'of one account');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('bella black') AS s)), 'hub:V-a', 'words of a model and of its variation');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('white') AS s)), 'hub:V-b', 'of the variation alone');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('shirt') AS s)), 'hub:V-b hub:V-a', 'of the model alone');
+SELECT is((SELECT name FROM cs_search('white')), 'Bella Canvas 3001 Shirt / Unisex M / White', 'named after both');
+
+-- ---- Attributes, SKU, price ----
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(material => 'pla') AS s)), 'shop:SKU-1', 'a material');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(material => 'paper kraft') AS s)), 'shop:SKU-1', 'of several words');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(material => 'cup') AS s)), NULL, 'is not the name');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(certification => 'fsc') AS s)), 'shop:SKU-1', 'a certification');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(category => 'mugs', size => '12oz') AS s)), 'shop:SKU-2', 'category and capacity');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(size => 'L', colour => 'black') AS s)), 'hub:V-a', 'size and colour');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('shirt', colour => 'white', material => 'cotton') AS s)), 'hub:V-b', 'with words of the model');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(sku_prefix => 'SKU-') AS s)), 'o''shop:SKU-1 shop:SKU-1 shop:SKU-2 shop:SKU-3 shop:SKU-4 o''shop:SKU-9',
+  'the beginning of a SKU, in its order');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(sku_prefix => 'V-%') AS s)), NULL, 'in which no sign is special');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(min_price => 0.12, max_price => 2.5) AS s)), 'o''shop:SKU-1 shop:SKU-1 shop:SKU-2', 'a range of prices, ends included');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('coffee', max_price => 0.13) AS s)), 'o''shop:SKU-1', 'with words');
+SELECT is(skus(ARRAY(SELECT s FROM cs_search(max_rows => 2) AS s)), 'shop:SKU-3 o''shop:SKU-1', 'at most so many');
+SELECT throws_ok($$ SELECT * FROM cs_search(max_rows => -1) $$, '22023', '"max_rows" must not be negative', 'fewer than none');
+SELECT throws_ok($$ SELECT * FROM cs_search(server => 'nowhere') $$, '42704', 'server "nowhere" does not exist, or you may not use it', 'an unknown account');
+SELECT cs_internal.mark_products_absent('shop', 1, '{3}', true);
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('dome lid') AS s)), NULL, 'what is discontinued is not found');
+
+-- ---- Offers ----
+SELECT results_eq($$ SELECT server, sku, quantity, unit_price, total, min_order_qty, lead_time_days FROM cs_offers('coffee', 1000) $$,
+  $$ VALUES ('shop', 'SKU-1', 1000::bigint, 0.14, 140.00, 1000::bigint, 3), ('shop', 'SKU-2', 1000, 2.5, 2500.0, NULL, NULL) $$,
+  'offers by words: what can be ordered in this quantity');
+SELECT results_eq($$ SELECT server, total FROM cs_offers('{SKU-1,SKU-1}'::text[], 50000) $$,
+  $$ VALUES ('o''shop', 6000.00), ('shop', 7000.00) $$, 'by SKUs, the cheapest first');
+SELECT is_empty($$ SELECT * FROM cs_offers('{SKU-1}'::text[], 10) $$, 'none below the minimum quantity');
+SELECT results_eq($$ SELECT sku, name FROM cs_offers(ARRAY['V-a']) $$, $$ VALUES ('V-a', 'Bella Canvas 3001 Shirt / Unisex L / Black') $$, 'of CustomHub');
+SELECT throws_ok($$ SELECT * FROM cs_offers('cup', 0) $$, '22023', '"quantity" must be positive', 'no quantity');
+
+-- ---- Price changes ----
+CREATE FUNCTION changes(since timestamptz) RETURNS text LANGUAGE sql AS
+$$ SELECT string_agg(concat_ws(' ', sku, change, coalesce(old_unit_price::text, '-'), coalesce(unit_price::text, '-')), ', ') FROM cs_price_changes(since) $$;
+SELECT is(changes(now()), 'SKU-3 discontinued 0.04 -', 'what is discontinued has no price any more');
+SELECT cs_internal.merge_products('shop', ARRAY[item('2', 'Coffee Mug, glazed', 2.75), item('3', 'Dome Lid', 0.05)]);
+SELECT set_eq($$ SELECT sku, change, old_unit_price, unit_price FROM cs_price_changes(now()) $$,
+  $$ VALUES ('SKU-2', 'changed', 2.5, 2.75), ('SKU-3', 'discontinued', 0.04, NULL), ('SKU-3', 'returned', NULL, 0.05) $$,
+  'what changed, and what returned');
+SELECT cs_internal.merge_products('shop', ARRAY[item('2', 'Coffee Mug, glazed', 3)]);
+SELECT results_eq($$ SELECT old_unit_price, unit_price FROM cs_price_changes(now()) WHERE sku = 'SKU-2' $$,
+  $$ VALUES (2.5, 2.75), (2.75, 3::numeric) $$, 'each change from one price to the next');
+SELECT is(changes(now() + interval '1 second'), NULL, 'none since then');
+SELECT is_empty($$ SELECT * FROM cs_price_changes('-infinity', 'hub') $$, 'the first price is no change');
+
+-- ---- Who ----
+CREATE ROLE buyer;
+GRANT USAGE ON FOREIGN SERVER "o'shop" TO buyer;
+SET LOCAL ROLE buyer;
+SELECT (SELECT string_agg(sku, ' ' ORDER BY sku) FROM cs_search()) AS found,
+  (SELECT string_agg(DISTINCT server, ' ') FROM cs_offers('{SKU-1}'::text[], 50000)) AS offered,
+  (SELECT count(*) FROM cs_price_changes('-infinity')) AS changes \gset
+RESET ROLE;
+SELECT is(:'found'::text, 'SKU-1 SKU-9', 'a role finds what it may see');
+SELECT is(:'offered'::text, 'o''shop', 'is offered that');
+SELECT is(:changes, 0, 'and hears of its changes');
+SELECT ok(NOT has_function_privilege('buyer', 'cs_prune(interval)', 'EXECUTE'), 'and deletes nothing');
+
+-- ---- Retention ----
+SELECT throws_ok($$ SELECT cs_prune('0') $$, '22023', '"older_than" must be a positive interval', 'an age is needed');
+UPDATE cs_internal.price_history SET ended_at = now() - interval '40 days', valid_from = now() - interval '50 days' WHERE item_id = '2' AND unit_price = 2.5;
+SELECT is(cs_prune('30 days')::text, '(1,0)', 'old prices go');
+SELECT is((SELECT count(*) FROM cs_internal.price_history), 3::bigint, 'the younger ones stay');
+
+SELECT * FROM finish();
+ROLLBACK;
