@@ -17,14 +17,14 @@ CREATE TEMP TABLE sections (place integer, title text, intro text, names text);
 INSERT INTO sections VALUES
   (1, 'Browse the catalogue',
    'With parentheses a name asks the partner now; without, it is a view of what the last refresh stored. Both have the same columns.',
-   '^cs_(products?|models?|variations|placements|print_methods|prices|price_history|price_at|item_cost|balance|refresh_catalog|catalog_status)$'),
+   '^cs_(products?|models?|variations|placements|print_methods|prices|price_history|price_at|price_changes|search|offers|item_cost|balance|refresh_catalog|catalog_status)$'),
   (2, 'Place orders',
    'The order form, what a line, an address and the options hold, is described in the [README](../README.md#the-order-form).',
    '^cs_(create_order|enqueue_order|submit_order|check_order|quote_order|add_designs|resubmit_order|cancel_order|upload_asset|assets?)$'),
   (3, 'Follow orders', NULL,
    '^cs_(orders?|order_(status|tracking|lines|events|attempts)|shipments|queue|resolve_order|adopt_queue|resume)$'),
   (4, 'Webhooks', NULL, 'webhook|signature'),
-  (5, 'Operate', NULL, '^cs_(stat_|progress|version|error)');
+  (5, 'Operate', NULL, '^cs_(stat_|progress|prune|version|error)');
 
 -- One row for each heading; a view and functions may share a name.
 CREATE TEMP TABLE objects AS
