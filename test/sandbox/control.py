@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 import jsonio
 import lifecycle
 import webhooks
+from customhub_rules import unit_cost
 from faults import BadRule
 from store import APIS, Key, Wallet, apply_shape
 from wire import Answer
@@ -220,6 +221,22 @@ def post_catalog(app, _request, body):
             "models": hub.size - len(hub.removed_models)}
 
 
+def get_costs(app, _request, _body):
+    """What a quote says of one item: [SKU, placement, method, unitCost] of all that are priced."""
+    hub = app.store.hub
+    rows = []
+    for model in hub.models():
+        prints = [(None, None, [])]
+        prints += [(zone["code"], offer["code"], [offer])
+                   for zone in hub.placements(model) for offer in zone["printMethods"]]
+        for variation in hub.variations(model):
+            if variation.priced:
+                rows += [[variation.sku, placement, method,
+                          unit_cost({"variation": variation, "designs": designs})]
+                         for placement, method, designs in prints]
+    return rows
+
+
 def post_clock(app, _request, body):
     body = members(body, "advance_seconds")
     with app.store.lock:
@@ -383,6 +400,7 @@ ROUTES = tuple((method, re.compile(path), handler) for method, path, handler in 
     ("GET", "/orders/([^/]+)", get_order),
     ("POST", "/orders/([^/]+)/advance", post_advance),
     ("POST", "/catalog", post_catalog),
+    ("GET", "/costs", get_costs),
     ("POST", "/clock", post_clock),
     ("GET", "/settings", get_settings),
     ("POST", "/settings", post_settings),

@@ -79,6 +79,12 @@ class State(SandboxTest):
         self.control("GET", "/orders/none", status=404)
         self.control("POST", "/orders/none/advance", {}, status=404)
 
+    def test_costs_are_those_of_the_document(self):
+        costs = {tuple(row[:3]): row[3] for row in self.control("GET", "/costs")}
+        self.assertEqual((costs["BC-3001-L-BLACK", None, None],
+                          costs["BC-3001-L-BLACK", "width1", "DTF"]),
+                         (Decimal("5.68"), Decimal("8.18")))
+
     def test_orders_can_be_filtered_and_moved_together(self):
         self.v1("POST", "/orders", v1_order())
         for external_id in ("a", "b"):

@@ -313,13 +313,14 @@ sub ca_file  { return $_[0]{ready}{ca_file} }
 sub url      { return 'http://127.0.0.1:' . $_[0]->port }
 sub tls_url  { return 'https://localhost:' . $_[0]->tls_port }
 
-=item $sandbox->control($method, $path, $body)
+=item $sandbox->control($method, $path, $body), ->control_text
 
-A call of its control API; dies unless it is answered with 2xx.
+A call of its control API; dies unless it is answered with 2xx.  The answer, or
+its text as it came.
 
 =cut
 
-sub control
+sub control_text
 {
 	my ($self, $method, $path, $body) = @_;
 	my %request = (headers => { 'content-type' => 'application/json' });
@@ -327,8 +328,16 @@ sub control
 	$request{content} = JSON::PP->new->canonical->utf8->encode($body) if defined $body;
 	my $answer = $self->{http}->request($method, $self->url . "/_control/$path", \%request);
 	croak "sandbox: $method $path: $answer->{status} $answer->{content}" unless $answer->{success};
-	return undef unless length $answer->{content};
-	return JSON::PP->new->utf8->decode($answer->{content});
+	return $answer->{content};
+}
+
+sub control
+{
+	my ($self, @call) = @_;
+	my $text = $self->control_text(@call);
+
+	return undef unless length $text;
+	return JSON::PP->new->utf8->decode($text);
 }
 
 sub with_query
