@@ -12,17 +12,9 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "access/htup_details.h"
-#include "access/reloptions.h"
-#include "catalog/pg_user_mapping.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -31,28 +23,18 @@
 
 #include "src/client/account.h"
 #include "src/client/options.h"
+#include "src/client/secret.h"
 #include "src/wire/sign.h"
 
 #define DEFAULT_CONCURRENCY 8
 #define DEFAULT_POLL_INTERVAL_S 60
-
-/* What a secret file looked like when it was read. */
-typedef struct SecretFile
-{
-	char	   *path;			/* NULL: the secret is not in a file */
-	dev_t		device;
-	ino_t		inode;
-	off_t		size;
-	struct timespec modified;
-	struct timespec changed;
-} SecretFile;
 
 /* An account as it is cached; CsAccount is what others see of it. */
 typedef struct CachedAccount
 {
 	CsAccount	public;
 	bool		cached;			/* the table leads to it */
-	SecretFile	files[CS_ACCOUNT_SECRETS];
+	CsSecretFile files[CS_ACCOUNT_SECRETS];
 } CachedAccount;
 
 /* No padding: it is hashed as bytes. */
@@ -95,112 +77,17 @@ secret_place(CsAccount *account, int i)
 	return (char **) ((char *) account + secret_options[i].offset);
 }
 
-/* ---- Secrets in files ---- */
-
-static bool
-same_file(const SecretFile *file, const struct stat *now)
-{
-	return file->device == now->st_dev && file->inode == now->st_ino &&
-		file->size == now->st_size &&
-		memcmp(&file->modified, &now->st_mtim, sizeof(file->modified)) == 0 &&
-		memcmp(&file->changed, &now->st_ctim, sizeof(file->changed)) == 0;
-}
-
 /* Does every secret file still look as it did when it was read? */
 static bool
 files_unchanged(const CachedAccount *account)
 {
 	for (int i = 0; i < CS_ACCOUNT_SECRETS; i++)
-	{
-		struct stat now;
-
-		if (account->files[i].path &&
-			(stat(account->files[i].path, &now) != 0 || !same_file(&account->files[i], &now)))
+		if (account->files[i].path && !cs_secret_file_unchanged(&account->files[i]))
 			return false;
-	}
 	return true;
 }
 
-/* The path goes to the log only: it is the administrator's matter. */
-static void
-refuse_file(const char *option, const char *server, const char *path, const char *problem)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIG_FILE_ERROR),
-			 errmsg("could not read the file of option \"%s_file\" of the user mapping "
-					"on server \"%s\"", option, server),
-			 errdetail_internal("%s", problem),
-			 errdetail_log("%s The file is \"%s\".", problem, path)));
-}
-
-/*
- * Reads the secret in file->path, without the newline at its end, into the
- * current context.  Only a regular file is read: opening anything else could
- * wait for ever.
- */
-static char *
-read_secret_file(SecretFile *file, const char *option, const char *server)
-{
-	char	   *secret = palloc(CS_SECRET_MAX_LENGTH + 3);
-	struct stat now;
-	const char *problem;
-	ssize_t		length;
-	int			fd = OpenTransientFile(file->path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-
-	if (fd < 0)
-		refuse_file(option, server, file->path,
-					psprintf("The file cannot be opened: %s.", strerror(errno)));
-	if (fstat(fd, &now) != 0 || !S_ISREG(now.st_mode))
-		refuse_file(option, server, file->path, "It is not a regular file.");
-	file->device = now.st_dev;
-	file->inode = now.st_ino;
-	file->size = now.st_size;
-	file->modified = now.st_mtim;
-	file->changed = now.st_ctim;
-
-	/* Room for a line's end, and for one byte that shows there is more. */
-	length = read(fd, secret, CS_SECRET_MAX_LENGTH + 3);
-	if (length < 0)
-		refuse_file(option, server, file->path,
-					psprintf("The file cannot be read: %s.", strerror(errno)));
-	CloseTransientFile(fd);
-
-	if (length > 0 && length < CS_SECRET_MAX_LENGTH + 3 && secret[length - 1] == '\n')
-		length--;
-	if (length > 0 && secret[length - 1] == '\r')
-		length--;
-	problem = cs_secret_problem(secret, length);
-	if (problem)
-		refuse_file(option, server, file->path, problem);
-	secret[length] = '\0';
-	return secret;
-}
-
 /* ---- Building an account ---- */
-
-/* The options of the mapping of the role, else of PUBLIC; *found is false without one. */
-static List *
-mapping_options(Oid serverid, Oid userid, bool *found)
-{
-	HeapTuple	tuple;
-	Datum		options;
-	bool		isnull;
-	List	   *result;
-
-	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
-							ObjectIdGetDatum(serverid));
-	if (!HeapTupleIsValid(tuple))
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
-								ObjectIdGetDatum(serverid));
-	*found = HeapTupleIsValid(tuple);
-	if (!*found)
-		return NIL;
-	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions,
-							  &isnull);
-	result = isnull ? NIL : untransformRelOptions(options);
-	ReleaseSysCache(tuple);
-	return result;
-}
 
 /* The options that the account needs, as one writes them: "api_key '...', secret_key '...'". */
 static const char *
@@ -308,8 +195,8 @@ set_secrets(CachedAccount *account, List *options)
 		if (path)
 		{
 			account->files[i].path = pstrdup(path);
-			*secret_place(public, i) = read_secret_file(&account->files[i], option,
-														public->server);
+			*secret_place(public, i) = cs_secret_file_read(&account->files[i], option,
+														   public->server);
 		}
 		else
 			*secret_place(public, i) = copy_or_null(secret);
@@ -367,7 +254,7 @@ build_account(const ForeignServer *server, Oid userid)
 	public->server = pstrdup(server->servername);
 	set_server_options(public, server->options);
 
-	options = mapping_options(server->serverid, userid, &found);
+	options = cs_mapping_options(server->serverid, userid, &found);
 	if (!found)
 		refuse_no_mapping(public);
 	set_secrets(account, options);
