@@ -102,8 +102,9 @@ is($node->safe_psql('second', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs
 
 # ---- adopted ----
 
-is($restored->safe_psql('postgres', 'SELECT cs_adopt_queue()'), $restored->safe_psql('postgres',
-		q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'}),
+my $open = $restored->safe_psql('postgres',
+	q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'});
+is($restored->safe_psql('postgres', 'SELECT cs_adopt_queue()'), $open,
 	'adopting says how many open orders came along');
 wait_for($restored, q{SELECT count(*) = 0 FROM cs_orders WHERE state IN ('queued', 'sending')});
 is($restored->safe_psql('postgres', q{SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM cs_orders WHERE state = 'placed' AND server = 'hub'}),
