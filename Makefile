@@ -15,7 +15,7 @@ BASE     = errors guc state
 # [1] memory that all processes share
 SHARED   = shmem budget limiter stats tokens changes wake launch serve refreshers handoff
 # [1] one door per library
-WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign
+WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign signature
 # [2] what the partners' documents say
 API      = api country finding form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
@@ -23,7 +23,7 @@ CLIENT   = options server secret account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
 ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
-WEBHOOKS =
+WEBHOOKS = verify event receive register
 OPS      = version ops servers
 # [5] what runs them
 FDW      = table filter estimate plan fetch choose scan async explain import check modify fdw
@@ -41,14 +41,15 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalo
 	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/search.sql src/catalog/live.sql \
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
+	src/webhooks/tables.sql src/webhooks/apply.sql src/webhooks/functions.sql \
 	src/ops/ops.sql src/ops/servers.sql src/fdw/tables.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options servers
-ISOLATION = orders_same_id orders_claim orders_races servers_dropped
+ISOLATION = orders_same_id orders_claim orders_races servers_dropped webhooks
 
 # C drivers that print TAP: test/unit/NAME.c.
-UNITS = budget tokens parse
+UNITS = budget tokens parse signature
 
 REGRESS_OPTS   = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource
 ISOLATION_OPTS = --temp-config=$(srcdir)/cupsource.conf --load-extension=cupsource \

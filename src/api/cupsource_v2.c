@@ -67,6 +67,57 @@ static const CsColumn asset_columns[] =
 	{0}
 };
 
+static const CsColumn webhook_columns[] =
+{
+	{"webhook_id", CS_TYPE_IDENTIFIER, 0, "id|webhook_id|webhookId", CS_COLUMN_REQUIRED},
+	{0}
+};
+
+/*
+ * The document shows no payload.  The usual envelope is id, type, time and
+ * "data"; the order may be an object in it, or its fields may be data's own.
+ */
+static const CsColumn event_columns[] =
+{
+	{"event_id", CS_TYPE_IDENTIFIER, 0, "id|event_id|eventId"},
+	{"type", CS_TYPE_TEXT, 0, "type|event_type|eventType|event"},
+	{"at", CS_TYPE_TIMESTAMPTZ, 0, "created_at|createdAt|occurred_at|occurredAt|timestamp|created"},
+	{
+		"remote_id", CS_TYPE_IDENTIFIER, 0,
+		"data.order_id|data.orderId|data.order.id|data.order.order_id|data.order.orderId|"
+		"order_id|orderId|order.id"
+	},
+	{
+		"order_number", CS_TYPE_IDENTIFIER, 0,
+		"data.order_number|data.orderNumber|data.order.order_number|data.order.number|"
+		"order_number|order.number"
+	},
+	{
+		"remote_status", CS_TYPE_TEXT, 0,
+		"data.order_status|data.orderStatus|data.order.status|data.status|"
+		"order_status|order.status|status"
+	},
+	{
+		"rejection_reason", CS_TYPE_PROSE, 0,
+		"data.rejection_reason|data.rejectionReason|data.order.rejection_reason|data.reason"
+	},
+	{0}
+};
+
+/* A parcel among the fields of the order: its status is not called "status". */
+static const CsColumn event_shipment_columns[] =
+{
+	{"shipment_id", CS_TYPE_IDENTIFIER, 0, "shipment_id|shipmentId"},
+	{"carrier", CS_TYPE_TEXT, 0, "carrier"},
+	{"tracking_number", CS_TYPE_IDENTIFIER, 0, "tracking_number|trackingNumber"},
+	{"tracking_url", CS_TYPE_TEXT, 0, "tracking_url|trackingUrl"},
+	{"status", CS_TYPE_TEXT, 0, "logistics_status|logisticsStatus|shipment_status|tracking_status"},
+	{"estimated_delivery", CS_TYPE_TIMESTAMPTZ, 0, "estimated_delivery|estimatedDelivery"},
+	{"signature_required", CS_TYPE_BOOLEAN, 0, "signature_required|signatureRequired"},
+	{"shipped_at", CS_TYPE_TIMESTAMPTZ, 0, "shipped_at|shippedAt"},
+	{0}
+};
+
 static const CsResource resources[] =
 {
 	/* GET /products */
@@ -118,6 +169,33 @@ static const CsResource resources[] =
 		.path = "/assets",
 		.root = "data.asset|data|asset|",
 		.columns = asset_columns,
+	},
+	/* POST /webhooks, the answer; and what comes to the URL then */
+	{
+		.name = "webhook",
+		.path = "/webhooks",
+		.root = "data.webhook|data|webhook|",
+		.columns = webhook_columns,
+	},
+	{
+		.name = "event",
+		.path = "/webhooks",
+		.root = "",
+		.columns = event_columns,
+	},
+	{
+		.name = "event_shipments",
+		.path = "/webhooks",
+		.root = "",
+		.lists = {"data.shipments|data.shipment|data.tracking|shipments|shipment"},
+		.may_lack_list = true,
+		.columns = shipment_columns,
+	},
+	{
+		.name = "event_shipment",
+		.path = "/webhooks",
+		.root = "data|",
+		.columns = event_shipment_columns,
 	},
 	{0}
 };

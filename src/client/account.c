@@ -27,7 +27,6 @@
 #include "src/wire/sign.h"
 
 #define DEFAULT_CONCURRENCY 8
-#define DEFAULT_POLL_INTERVAL_S 60
 
 /* An account as it is cached; CsAccount is what others see of it. */
 typedef struct CachedAccount
@@ -175,7 +174,7 @@ set_server_options(CsAccount *account, List *options)
 	account->rate_limit = cs_option_integer(options, "rate_limit", account->api->rate_limit);
 	account->concurrency = cs_option_integer(options, "concurrency", DEFAULT_CONCURRENCY);
 	account->poll_interval_s = cs_option_seconds(options, "poll_interval",
-												 DEFAULT_POLL_INTERVAL_S);
+												 CS_ACCOUNT_POLL_INTERVAL_S);
 	account->refresh_interval_s = cs_option_seconds(options, "refresh_interval", 0);
 	account->detail_budget = cs_option_integer(options, "detail_budget", -1);
 	account->retry_uncertain = cs_option_boolean(options, "retry_uncertain", false);

@@ -13,6 +13,9 @@
 
 #define CS_ACCOUNT_SECRETS 3
 
+/* The default of the server option "poll_interval". */
+#define CS_ACCOUNT_POLL_INTERVAL_S 60
+
 typedef struct CsAccount
 {
 	Oid			serverid;

@@ -219,6 +219,7 @@ start_attempt(CsCall *call)
 		.parts = call->spec.parts,
 		.nparts = call->spec.nparts,
 		.repeatable = call->spec.repeatable && !call->spec.one_by_one,
+		.confidential = call->spec.confidential,
 		.retry = call->attempts > 0,
 		.timeout_ms = call->spec.timeout_ms,
 		.limiter_ms = call->limiter_ms - call->counted_ms,

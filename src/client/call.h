@@ -41,6 +41,7 @@ typedef struct CsCallSpec
 	int			nparts;
 	const char *idempotency_key;	/* of a POST; NULL: one is made, the same for each try */
 	bool		repeatable;		/* a read, or idempotent by document: may arrive twice */
+	bool		confidential;	/* its answer may hold a secret: no message shows any of it */
 	bool		one_by_one;		/* its caller repeats it, and records and tells what came of it */
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */

@@ -25,7 +25,7 @@ BEGIN
   END IF;
   UPDATE cs_internal.orders AS o SET server = new_name WHERE o.server = old_name;
   FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
-    'price_history', 'balances', 'catalog_runs', 'list_pages'] LOOP
+    'price_history', 'balances', 'catalog_runs', 'list_pages', 'webhook_events'] LOOP
     EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING new_name;
     EXECUTE format('UPDATE cs_internal.%I SET server = $2 WHERE server = $1', cached)
       USING old_name, new_name;
@@ -48,7 +48,7 @@ BEGIN
       HINT = 'Use another name, or let a superuser create it.';
   END IF;
   FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
-    'price_history', 'balances', 'catalog_runs', 'list_pages'] LOOP
+    'price_history', 'balances', 'catalog_runs', 'list_pages', 'webhook_events'] LOOP
     EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING new_name;
   END LOOP;
 END $$;

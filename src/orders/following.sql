@@ -14,8 +14,8 @@ COMMENT ON FUNCTION cs_internal.is_followed(text) IS
 REVOKE ALL ON FUNCTION cs_internal.is_followed(text) FROM PUBLIC;
 
 -- When to ask next: often after a change, ever more rarely while nothing happens.
-CREATE FUNCTION cs_internal.poll_next(state text, changed_at timestamptz, poll_interval interval)
-RETURNS timestamptz
+CREATE FUNCTION cs_internal.poll_next(state text, changed_at timestamptz, poll_interval interval,
+  told boolean DEFAULT false) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   age interval := clock_timestamp() - changed_at;
@@ -23,12 +23,16 @@ BEGIN
   IF NOT cs_internal.is_followed(state) OR (state = 'shipped' AND age > '30 days') THEN
     RETURN NULL;
   END IF;
+  IF told THEN
+    RETURN clock_timestamp() + greatest(poll_interval, '1 hour', least(age / 2, '6 hours'));
+  END IF;
   RETURN clock_timestamp() + greatest(poll_interval, least(age / 8, greatest(poll_interval, '1 hour')));
 END $$;
-COMMENT ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) IS
+COMMENT ON FUNCTION cs_internal.poll_next(text, timestamptz, interval, boolean) IS
 'The next look at an order: after poll_interval at the earliest, an eighth of the time since its last change, an hour '
-'at most. NULL: no more; a shipped order is left after 30 days without change.';
-REVOKE ALL ON FUNCTION cs_internal.poll_next(text, timestamptz, interval) FROM PUBLIC;
+'at most. told: webhooks tell of it, so only what they miss is looked for, every hour to six. NULL: no more; a shipped '
+'order is left after 30 days without change.';
+REVOKE ALL ON FUNCTION cs_internal.poll_next(text, timestamptz, interval, boolean) FROM PUBLIC;
 
 -- What an answer leaves out stays as it was.
 CREATE FUNCTION cs_internal.order_merged(o cs_internal.remote_order, a cs_internal.remote_order)
@@ -84,13 +88,15 @@ BEGIN
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
          poll_at = cs_internal.poll_next(state_now,
-           CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval)
+           CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval,
+           cs_internal.is_told(old.server))
    WHERE t.id = order_id;
   IF state_now <> old.state THEN
     PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, state_now, 'cupsource',
       jsonb_strip_nulls(jsonb_build_object('remote_status', a.remote_status,
         'reason', a.rejection_reason)));
   END IF;
+  PERFORM cs_internal.webhooks_waiting(old.id, old.server, coalesce(old.remote_id, a.remote_id), poll_interval);
 END $$;
 COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
 'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on.';
@@ -125,10 +131,16 @@ REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamp
 
 CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  o record;
 BEGIN
   UPDATE cs_internal.orders AS t
      SET poll_at = clock_timestamp() + after
-   WHERE t.id = order_id AND t.poll_at IS NOT NULL;
+   WHERE t.id = order_id AND t.poll_at IS NOT NULL
+  RETURNING t.server, t.remote_id INTO o;
+  IF FOUND AND after IS NULL THEN
+    PERFORM cs_internal.webhooks_waiting(order_id, o.server, o.remote_id, '1 hour');
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS
 'The partner could not be asked about an order: try again later; NULL: it cannot be asked at all.';

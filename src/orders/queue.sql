@@ -248,12 +248,13 @@ BEGIN
                           + least(greatest((clock_timestamp() - o.changed_at) / 2, '200 ms'), '30 s')
                      -- Due already, but it had to be put off: not in a busy loop.
                      ELSE greatest(o.lost_at + grace, clock_timestamp() + '1 s') END)
-       FROM cs_internal.orders AS o WHERE o.caller_xids IS NOT NULL))
+       FROM cs_internal.orders AS o WHERE o.caller_xids IS NOT NULL),
+    (SELECT clock_timestamp() + '1 s' FROM cs_internal.webhook_events AS e WHERE e.unseen LIMIT 1))
     INTO due;
   RETURN due;
 END $$;
 COMMENT ON FUNCTION cs_internal.next_due(interval) IS
-'The next time at which an order has to be sent, cancelled, looked at, or its caller''s end to be found out.';
+'The next time at which an order has to be sent, cancelled, looked at, its caller''s end to be found out, or a webhook to be seen to.';
 REVOKE ALL ON FUNCTION cs_internal.next_due(interval) FROM PUBLIC;
 
 /* ---- the call path ---- */

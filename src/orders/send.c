@@ -314,6 +314,15 @@ follow_part(void *arg)
 	cs_follow_orders();
 }
 
+/* Webhooks that came while their order was being recorded. */
+static void
+webhooks_part(void *arg)
+{
+	static CsStatement webhooks_settle = {"SELECT cs_internal.webhooks_settle()", 0};
+
+	cs_state_run(&webhooks_settle, NULL, NULL);
+}
+
 /* Following may fail without keeping orders from being sent. */
 static void
 try_part(CsStep part)
@@ -346,6 +355,7 @@ look_step(void *arg)
 	if (!result->all)
 		return;
 	try_part(cancel_part);
+	try_part(webhooks_part);
 	try_part(follow_part);
 	value = cs_work_interval(cs_guc_rollback_grace);
 	cs_state_run(&next_due, &value, NULL);

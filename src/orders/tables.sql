@@ -128,7 +128,7 @@ CREATE TABLE cs_internal.order_events (
   PRIMARY KEY (order_id, id)
 );
 COMMENT ON TABLE cs_internal.order_events IS
-'What happened to an order: here (local: the state that it entered) and at the partner (remote: CustomHub''s events[]). '
+'What happened to an order: here (local: the state that it entered) and at the partner (remote: CustomHub''s events[], Cup Source''s webhooks). '
 'fingerprint: tells remote events of an order apart, so that each is stored once. No CHECK here either: only the transitions write.';
 REVOKE ALL ON cs_internal.order_events FROM PUBLIC;
 CREATE UNIQUE INDEX order_events_remote ON cs_internal.order_events (order_id, fingerprint)

@@ -133,6 +133,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
   o record;
   event bigint;
+  waited integer;
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = new_state, remote_id = a.remote_id, remote = a, raw = answer,
@@ -157,6 +158,7 @@ BEGIN
   IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
     PERFORM cs_internal.order_cancel(order_id, 'cupsource');
   END IF;
+  waited := cs_internal.webhooks_waiting(order_id, o.server, a.remote_id, poll_after);
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
 'sending → placed (or a later state that the answer names): the partner has accepted the order. Keeps the attempt, too: '
@@ -458,6 +460,9 @@ BEGIN
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, new_state, by,
     jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id)));
+  IF action = 'placed' THEN
+    PERFORM cs_internal.webhooks_waiting(order_id, old.server, found_id, '1 hour');
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS
 'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there and shall not be).';

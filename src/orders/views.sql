@@ -52,7 +52,7 @@ CREATE VIEW @extschema@.cs_order_events WITH (security_barrier) AS
        FROM cs_internal.order_events AS h
       WHERE h.order_id OPERATOR(pg_catalog.=) o.id) AS e;
 COMMENT ON VIEW @extschema@.cs_order_events IS
-'The history of each order. source local: a state entered here, or designs_added, by whom; remote: the partner''s own events[], each '
+'The history of each order. source local: a state entered here, or designs_added, by whom; remote: the partner''s own events[] or webhooks, each '
 'once. Order by at, id.';
 GRANT SELECT ON @extschema@.cs_order_events TO PUBLIC;
 

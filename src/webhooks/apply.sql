@@ -1,0 +1,291 @@
+/*
+ * apply.sql
+ *	  What webhooks do to orders.
+ *
+ * Deliveries come late, twice and in any order.  The state of an order is
+ * therefore never "what the last delivery said": the events of an order are
+ * ranked, and a delivery counts only if it ranks first among all that are
+ * there.  The ranking, highest first:
+ *
+ *	  an end (delivered, rejected, cancelled) before anything else;
+ *	  what happened after the partner was last asked before what happened earlier;
+ *	  of the former the latest, in the same instant the one that is further on;
+ *	  of the latter the one that is furthest on, because an answer that is newer
+ *	  than the event knew of it, unless the partner's clock is behind: so it may
+ *	  move the order forwards and never backwards.
+ *
+ * Whoever applies an event holds its order's row locked, and locks that before
+ * any event that somebody else may lock.  An event whose order is not known yet
+ * waits; placing an order takes up what waits for it, and since neither sees the
+ * other before its commit, the worker looks once more after the event's commit
+ * (webhooks_settle).  Orders are placed by the worker, so its look is before that
+ * or after it, never in between.
+ */
+
+CREATE FUNCTION cs_internal.order_progress(state text) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN CASE state WHEN 'placed' THEN 0 WHEN 'approved' THEN 1 WHEN 'in_production' THEN 2 WHEN 'shipped' THEN 3
+                    WHEN 'delivered' THEN 4 WHEN 'rejected' THEN 5 WHEN 'cancelled' THEN 6 ELSE -1 END;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_progress(text) IS
+'How far on an order is in a state; from 4 on it is an end, -1 is no state of the partner''s.';
+REVOKE ALL ON FUNCTION cs_internal.order_progress(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.is_told(server text) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM cs_internal.webhook_events AS e
+                  WHERE e.server = is_told.server AND e.received_at > clock_timestamp() - interval '1 day');
+END $$;
+COMMENT ON FUNCTION cs_internal.is_told(text) IS
+'Do webhooks of this server arrive (one did within the last day), so that its orders need not be asked for often?';
+REVOKE ALL ON FUNCTION cs_internal.is_told(text) FROM PUBLIC;
+
+-- The event that ranks first among those of an order; 'known': of those with a state.
+CREATE FUNCTION cs_internal.webhook_first(order_id bigint, asked_at timestamptz, known boolean) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN (SELECT e.event_id
+            FROM cs_internal.webhook_events AS e
+           WHERE e.order_id = webhook_first.order_id AND e.remote_status IS NOT NULL
+             AND (e.state IS NOT NULL OR NOT known)
+           ORDER BY cs_internal.order_progress(e.state) >= 4 DESC, e.at > asked_at DESC,
+                    CASE WHEN e.at > asked_at THEN e.at END DESC NULLS LAST,
+                    cs_internal.order_progress(e.state) DESC, e.at DESC, e.event_id DESC
+           LIMIT 1);
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_first(bigint, timestamptz, boolean) IS
+'The event that decides what state an order is in (known), or what the partner calls it; asked_at: when it was last asked.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_first(bigint, timestamptz, boolean) FROM PUBLIC;
+
+-- The parcels in one event; each is what all events of the order say about it, the latest last.
+CREATE FUNCTION cs_internal.webhook_parcels(order_id bigint, parcels jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  parcel jsonb;
+  number text;
+  key text;
+  whole jsonb;
+  said record;
+  said_at timestamptz;
+  known record;
+BEGIN
+  FOR parcel IN SELECT * FROM jsonb_array_elements(parcels) LOOP
+    number := parcel->>'tracking_number';
+    -- By its id, also where only another event, or the partner's answer, has that.
+    key := coalesce(parcel->>'shipment_id',
+      (SELECT max(p.value->>'shipment_id') FROM cs_internal.webhook_events AS e, jsonb_array_elements(e.parcels) AS p
+        WHERE e.order_id = webhook_parcels.order_id AND p.value->>'tracking_number' = number),
+      (SELECT max(k.shipment_id) FROM cs_internal.shipments AS k
+        WHERE k.order_id = webhook_parcels.order_id AND k.tracking_number = number),
+      number);
+    whole := '{}';
+    FOR said IN SELECT e.at, p.value AS part
+                  FROM cs_internal.webhook_events AS e, jsonb_array_elements(e.parcels) AS p
+                 WHERE e.order_id = webhook_parcels.order_id
+                   AND (p.value->>'shipment_id' = key OR p.value->>'tracking_number' = number)
+                 ORDER BY e.at, e.event_id LOOP
+      whole := whole || said.part;
+      said_at := said.at;
+    END LOOP;
+
+    -- What the partner was asked for later than that is only added to.
+    SELECT k.fetched_at, jsonb_strip_nulls(to_jsonb(k) - 'raw') AS fields INTO known FROM cs_internal.shipments AS k
+     WHERE k.order_id = webhook_parcels.order_id AND k.shipment_id = key;
+    IF known.fetched_at > said_at THEN
+      whole := whole || known.fields;
+    ELSE
+      whole := coalesce(known.fields, '{}') || whole;
+    END IF;
+    INSERT INTO cs_internal.shipments AS t (order_id, shipment_id, tracking_number, carrier, tracking_url, status,
+      estimated_delivery, signature_required, shipped_at, fetched_at)
+    VALUES (order_id, key, whole->>'tracking_number', whole->>'carrier', whole->>'tracking_url', whole->>'status',
+      (whole->>'estimated_delivery')::timestamptz, (whole->>'signature_required')::boolean,
+      (whole->>'shipped_at')::timestamptz, greatest(known.fetched_at, said_at))
+    ON CONFLICT ON CONSTRAINT shipments_pkey DO UPDATE
+       SET tracking_number = excluded.tracking_number, carrier = excluded.carrier,
+           tracking_url = excluded.tracking_url, status = excluded.status,
+           estimated_delivery = excluded.estimated_delivery, signature_required = excluded.signature_required,
+           shipped_at = excluded.shipped_at, fetched_at = excluded.fetched_at;
+    IF number <> key THEN
+      DELETE FROM cs_internal.shipments AS k
+       WHERE k.order_id = webhook_parcels.order_id AND k.shipment_id = number;
+    END IF;
+  END LOOP;
+  UPDATE cs_internal.orders AS o
+     SET remote.last_shipped_at = latest.at
+    FROM (SELECT max(k.shipped_at) AS at FROM cs_internal.shipments AS k
+           WHERE k.order_id = webhook_parcels.order_id) AS latest
+   WHERE o.id = webhook_parcels.order_id AND latest.at > coalesce((o.remote).last_shipped_at, '-infinity');
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_parcels(bigint, jsonb) IS
+'Stores the parcels that an event of the order has, each with all that the events say about it.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_parcels(bigint, jsonb) FROM PUBLIC;
+
+-- An event that knows its order: into the order's history, its parcels, and its state.
+CREATE FUNCTION cs_internal.webhook_apply(event cs_internal.webhook_events, poll_interval interval) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  old cs_internal.orders;
+  asked_at timestamptz;
+  state_now text;
+  status_now text;
+  is_late boolean;
+  news boolean;
+BEGIN
+  -- Whoever waits here sees the events of whoever was before.
+  SELECT * INTO STRICT old FROM cs_internal.orders AS t WHERE t.id = event.order_id FOR NO KEY UPDATE;
+  asked_at := coalesce(old.fetched_at, '-infinity');
+  state_now := old.state;
+  status_now := (old.remote).remote_status;
+
+  -- Late is what happened before the partner was last asked: only forwards then.
+  is_late := event.at <= asked_at;
+  IF event.state IS NOT NULL AND cs_internal.webhook_first(old.id, asked_at, true) = event.event_id THEN
+    state_now := CASE
+      WHEN old.state IN ('cancelling', 'orphaned') AND event.state NOT IN ('cancelled', 'rejected') THEN old.state
+      WHEN is_late AND cs_internal.order_progress(event.state) < cs_internal.order_progress(old.state) THEN old.state
+      WHEN cs_internal.order_progress(old.state) >= 4 AND cs_internal.order_progress(event.state) < 4 THEN old.state
+      ELSE event.state END;
+  END IF;
+  IF event.remote_status IS NOT NULL
+     AND cs_internal.webhook_first(old.id, asked_at, false) = event.event_id
+     AND (NOT is_late
+          OR cs_internal.order_progress(event.state) >= greatest(cs_internal.order_progress(old.state), 0)) THEN
+    status_now := event.remote_status;
+  END IF;
+
+  news := state_now <> old.state OR status_now IS DISTINCT FROM (old.remote).remote_status;
+  UPDATE cs_internal.orders AS t
+     SET state = state_now,
+         remote.remote_status = status_now,
+         remote.order_number = coalesce((t.remote).order_number, event.order_number),
+         remote.rejection_reason = CASE
+           WHEN state_now = 'rejected' THEN coalesce((
+             SELECT e.rejection_reason FROM cs_internal.webhook_events AS e
+              WHERE e.order_id = old.id AND e.state = 'rejected' AND e.rejection_reason IS NOT NULL
+              ORDER BY e.at DESC, e.event_id DESC LIMIT 1), (t.remote).rejection_reason)
+           WHEN old.state <> 'rejected' THEN (t.remote).rejection_reason END,
+         remote.cancelled_at = CASE
+           WHEN state_now = 'cancelled' THEN coalesce((
+             SELECT max(e.at) FROM cs_internal.webhook_events AS e
+              WHERE e.order_id = old.id AND e.state = 'cancelled'), (t.remote).cancelled_at)
+           WHEN old.state <> 'cancelled' THEN (t.remote).cancelled_at END,
+         changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
+         next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
+         -- NULL stays so: the partner cannot be asked.
+         poll_at = CASE WHEN t.poll_at IS NOT NULL
+                        THEN cs_internal.poll_next(state_now, clock_timestamp(), poll_interval, true) END
+   WHERE t.id = old.id;
+  IF state_now <> old.state THEN
+    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, state_now, 'cupsource',
+      jsonb_strip_nulls(jsonb_build_object('remote_status', event.remote_status, 'webhook', event.event_id,
+        'reason', CASE WHEN state_now = 'rejected' THEN event.rejection_reason END)));
+  END IF;
+  PERFORM cs_internal.webhook_parcels(old.id, event.parcels);
+  INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail, fingerprint)
+  VALUES (old.id, event.at, 'remote', coalesce(event.type, 'webhook'), 'webhook',
+    CASE WHEN jsonb_typeof(event.payload->'data') = 'object' THEN event.payload->'data' ELSE event.payload END,
+    'webhook#' || md5(event.event_id));
+  UPDATE cs_internal.webhook_events AS e SET applied_at = clock_timestamp()
+   WHERE e.server = event.server AND e.event_id = event.event_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_apply(cs_internal.webhook_events, interval) IS
+'Applies a stored event to its order, whose row it locks. What the order becomes depends on the events that are there, not on the order of their deliveries.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_apply(cs_internal.webhook_events, interval) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.webhook_received(server text, event_id text, type text, at timestamptz, remote_id text,
+  order_number text, remote_status text, state text, rejection_reason text, parcels jsonb, problem text,
+  payload jsonb, poll_interval interval) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment timestamptz := clock_timestamp();
+  order_id bigint;
+  event cs_internal.webhook_events;
+BEGIN
+  order_id := cs_internal.webhook_order(server, remote_id);
+  INSERT INTO cs_internal.webhook_events AS e
+  VALUES (server, event_id, type, coalesce(at, moment), remote_id, order_number, remote_status, state,
+    rejection_reason, coalesce(parcels, '[]'), problem, payload, moment, order_id, NULL,
+    remote_id IS NOT NULL AND order_id IS NULL)
+  ON CONFLICT ON CONSTRAINT webhook_events_pkey DO NOTHING
+  RETURNING * INTO event;
+  IF NOT FOUND THEN
+    RETURN 'duplicate';
+  END IF;
+  IF order_id IS NULL THEN
+    RETURN CASE WHEN remote_id IS NULL THEN 'kept' ELSE 'waiting' END;
+  END IF;
+  PERFORM cs_internal.webhook_apply(event, poll_interval);
+  RETURN 'applied';
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval) IS
+'Stores an event that was verified: applied (to its order), waiting (for an order of that id), kept (it names no order), or duplicate (it is there already, and nothing changes).';
+REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval)
+  FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.webhook_order(server text, remote_id text) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN (SELECT max(o.id) FROM cs_internal.orders AS o
+           WHERE o.server = webhook_order.server AND o.remote_id = webhook_order.remote_id
+             AND o.state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered', 'rejected', 'cancelled',
+                             'cancelling', 'orphaned'));
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_order(text, text) IS
+'The order that the partner calls so, if it is known to be there.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_order(text, text) FROM PUBLIC;
+
+-- An order has become known at the partner: what waits for it is applied, in the order of its happening.
+CREATE FUNCTION cs_internal.webhooks_waiting(order_id bigint, server text, remote_id text, poll_interval interval)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  event cs_internal.webhook_events;
+  applied integer := 0;
+BEGIN
+  IF NOT EXISTS (SELECT FROM cs_internal.webhook_events AS e
+                  WHERE e.server = webhooks_waiting.server AND e.remote_id = webhooks_waiting.remote_id
+                    AND e.order_id IS NULL) THEN
+    RETURN 0;
+  END IF;
+  -- The order before its events, as everywhere.
+  PERFORM FROM cs_internal.orders AS o WHERE o.id = webhooks_waiting.order_id FOR NO KEY UPDATE;
+  UPDATE cs_internal.webhook_events AS e SET order_id = webhooks_waiting.order_id, unseen = false
+   WHERE e.server = webhooks_waiting.server AND e.remote_id = webhooks_waiting.remote_id AND e.order_id IS NULL;
+  FOR event IN SELECT * FROM cs_internal.webhook_events AS e
+                WHERE e.order_id = webhooks_waiting.order_id AND e.applied_at IS NULL
+                ORDER BY e.at, e.event_id LOOP
+    PERFORM cs_internal.webhook_apply(event, poll_interval);
+    applied := applied + 1;
+  END LOOP;
+  RETURN applied;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhooks_waiting(bigint, text, text, interval) IS
+'Applies the events that came before their order was known here; returns how many.';
+REVOKE ALL ON FUNCTION cs_internal.webhooks_waiting(bigint, text, text, interval) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.webhooks_settle() RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  event record;
+  found_id bigint;
+  settled integer := 0;
+BEGIN
+  FOR event IN SELECT e.server, e.event_id, e.remote_id FROM cs_internal.webhook_events AS e
+                WHERE e.unseen ORDER BY e.received_at LIMIT 1000 LOOP
+    found_id := cs_internal.webhook_order(event.server, event.remote_id);
+    IF found_id IS NOT NULL THEN
+      PERFORM cs_internal.webhooks_waiting(found_id, event.server, event.remote_id, '1 hour');
+    ELSE
+      UPDATE cs_internal.webhook_events AS e SET unseen = false
+       WHERE e.server = event.server AND e.event_id = event.event_id;
+    END IF;
+    settled := settled + 1;
+  END LOOP;
+  RETURN settled;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhooks_settle() IS
+'The worker''s look at events whose orders were not known when they came: an order may have been recorded at the same time.';
+REVOKE ALL ON FUNCTION cs_internal.webhooks_settle() FROM PUBLIC;

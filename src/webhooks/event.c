@@ -1,0 +1,229 @@
+/*
+ * event.c
+ *	  A webhook's payload → what the transitions need of it.
+ *
+ * The payload is the partner's, its signature has been verified, and it is not
+ * sent again for ever: whatever can be read of it is taken, a field of a wrong
+ * type is left out and noted, and the payload is kept as a whole.  So nothing
+ * here throws but what is no event at all.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "src/client/options.h"
+#include "src/webhooks/webhooks.h"
+#include "src/wire/datum.h"
+#include "src/wire/sign.h"
+#include "src/wire/writer.h"
+
+/* Ids stand in indexes; a longer one is none. */
+#define ID_MAX_LENGTH 255
+
+/* Numbers beyond this are milliseconds: as seconds they are in the year 5138. */
+#define SECONDS_LIMIT INT64CONST(100000000000)
+
+/* Types of events that say by themselves what became of the order: "order.shipped". */
+#define ORDER_TYPE "order."
+
+typedef struct Reader
+{
+	const CsApi *api;
+	const CsJson *document;
+	StringInfoData problems;
+} Reader;
+
+static void
+note(Reader *reader, const char *field, const char *problem)
+{
+	appendStringInfo(&reader->problems, "%sfield \"%s\": %s",
+					 reader->problems.len > 0 ? "; " : "", field, problem);
+}
+
+/* Seconds or milliseconds since 1970; 0 if it is no such number. */
+static Datum
+time_from_number(const CsJson *value)
+{
+	const int64 epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (int64) SECS_PER_DAY;
+	int64		number;
+
+	if (!cs_json_int64(value, &number) || number <= 0 || number > SECONDS_LIMIT * 1000)
+		return (Datum) 0;
+	if (number <= SECONDS_LIMIT)
+		number *= 1000;
+	return TimestampTzGetDatum(number * INT64CONST(1000) - epoch * USECS_PER_SEC);
+}
+
+/* Its value in 'from', or 0; *value is where it was found. */
+static Datum
+read_column(Reader *reader, const CsJson *from, const CsColumn *column, const CsJson **value)
+{
+	Datum		datum = (Datum) 0;
+	char	   *problem;
+
+	*value = cs_json_find(from, column->paths);
+	if (*value == NULL)
+		return (Datum) 0;
+	if (column->type == CS_TYPE_TIMESTAMPTZ && cs_json_type(*value) == CS_JSON_INTEGER)
+	{
+		datum = time_from_number(*value);
+		if (datum != 0)
+			return datum;
+	}
+	if (!cs_datum_from_json(column->type, *value, &datum, &problem))
+	{
+		note(reader, column->name, problem);
+		*value = NULL;
+		return (Datum) 0;
+	}
+	return datum;
+}
+
+static Datum
+read_named(Reader *reader, const char *name)
+{
+	const CsColumn *column = cs_api_resource(reader->api, "event")->columns;
+	const CsJson *value;
+
+	while (column->name && strcmp(column->name, name) != 0)
+		column++;
+	return column->name ? read_column(reader, reader->document, column, &value) : (Datum) 0;
+}
+
+/* An id that fits into an index, or 0. */
+static Datum
+read_id(Reader *reader, const char *name)
+{
+	Datum		id = read_named(reader, name);
+	int			length = id ? VARSIZE_ANY_EXHDR(DatumGetTextPP(id)) : 0;
+
+	if (length > ID_MAX_LENGTH)
+		note(reader, name, "too long");
+	return length > 0 && length <= ID_MAX_LENGTH ? id : (Datum) 0;
+}
+
+/* Without an id the same bytes are the same event. */
+static Datum
+digest_id(const CsPayload *payload)
+{
+	uint8		digest[CS_SHA256_LENGTH];
+
+	cs_sha256(payload->data, payload->length, digest);
+	return CStringGetTextDatum(psprintf("sha256:%s", cs_hex(digest, sizeof(digest))));
+}
+
+/* ---- parcels ---- */
+
+/* One parcel; what has neither id nor number is none. */
+static void
+write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColumn *columns)
+{
+	CsWriter	parcel;
+	bool		known = false;
+
+	cs_writer_init(&parcel);
+	for (int i = 0; columns[i].name; i++)
+	{
+		const CsJson *value;
+		Datum		datum = read_column(reader, from, &columns[i], &value);
+
+		/* An instant, whatever offset it was written with. */
+		if (value && columns[i].type == CS_TYPE_TIMESTAMPTZ)
+			cs_write_string(&parcel, columns[i].name,
+							timestamptz_to_str(DatumGetTimestampTz(datum)));
+		else if (value)
+			cs_write_json(&parcel, columns[i].name, value);
+		known |= value && (strcmp(columns[i].name, "shipment_id") == 0 ||
+						   strcmp(columns[i].name, "tracking_number") == 0);
+	}
+	if (known)
+	{
+		cs_write_open(writer, NULL, '{');
+		appendBinaryStringInfo(&writer->out, parcel.out.data, parcel.out.len);
+		cs_write_close(writer, '}');
+	}
+}
+
+/* jsonb array, or 0 without a parcel. */
+static Datum
+read_parcels(Reader *reader)
+{
+	const CsResource *apart = cs_api_resource(reader->api, "event_shipments");
+	const CsResource *among = cs_api_resource(reader->api, "event_shipment");
+	const CsJson *list = cs_json_find(reader->document, apart->lists[0]);
+	CsWriter	writer;
+
+	cs_writer_init(&writer);
+	cs_write_open(&writer, NULL, '[');
+	if (cs_json_type(list) == CS_JSON_ARRAY)
+		for (size_t i = 0; i < cs_json_length(list); i++)
+			write_parcel(reader, &writer, cs_json_at(list, i), apart->columns);
+	else if (cs_json_type(list) == CS_JSON_OBJECT)
+		write_parcel(reader, &writer, list, apart->columns);
+	else
+		write_parcel(reader, &writer, cs_json_find(reader->document, among->root), among->columns);
+	cs_write_close(&writer, ']');
+	return writer.out.len > 2 ? cs_jsonb_from_utf8(writer.out.data, writer.out.len) : (Datum) 0;
+}
+
+/* ---- the whole ---- */
+
+static const CsJson *
+parse(const CsPayload *payload)
+{
+	char	   *problem = NULL;
+	const CsJson *document = cs_json_parse(CurrentMemoryContext, payload->data, payload->length,
+										   &problem);
+
+	if (document == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("the payload of the webhook is not sound JSON"),
+				 errdetail("It has %s.", problem)));
+	if (cs_json_type(document) != CS_JSON_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("the payload of the webhook is not a JSON object")));
+	return document;
+}
+
+/* A type that names the state stands in for a status. */
+static void
+read_status(Reader *reader, CsEvent *event)
+{
+	event->remote_status = read_named(reader, "remote_status");
+	if (event->remote_status == 0 && event->type)
+	{
+		const char *type = TextDatumGetCString(event->type);
+
+		if (strncmp(type, ORDER_TYPE, strlen(ORDER_TYPE)) == 0 &&
+			cs_api_order_state(reader->api, type + strlen(ORDER_TYPE)) != NULL)
+			event->remote_status = CStringGetTextDatum(type + strlen(ORDER_TYPE));
+	}
+	if (event->remote_status)
+		event->state = cs_api_order_state(reader->api, TextDatumGetCString(event->remote_status));
+}
+
+void
+cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
+{
+	Reader		reader = {api, parse(payload)};
+
+	memset(event, 0, sizeof(*event));
+	initStringInfo(&reader.problems);
+	event->id = read_id(&reader, "event_id");
+	if (event->id == 0)
+		event->id = digest_id(payload);
+	event->type = read_named(&reader, "type");
+	event->at = read_named(&reader, "at");
+	event->remote_id = read_id(&reader, "remote_id");
+	event->order_number = read_named(&reader, "order_number");
+	event->rejection_reason = read_named(&reader, "rejection_reason");
+	read_status(&reader, event);
+	event->parcels = read_parcels(&reader);
+	event->payload = cs_jsonb_from_utf8(payload->data, payload->length);
+	if (reader.problems.len > 0)
+		event->problem = CStringGetTextDatum(reader.problems.data);
+}
