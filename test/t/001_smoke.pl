@@ -36,7 +36,7 @@ is($node->safe_psql('postgres', q{
 	SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p
 	 WHERE p.pronamespace = 'cs_internal'::regnamespace
 	   AND has_function_privilege('public', p.oid, 'EXECUTE')}),
-	'origin stat_requests stat_workers', 'no internal function either, but for those that public views call');
+	'inserted_id next_refresh origin stat_requests stat_workers', 'no internal function either, but for those that public views call');
 is($node->safe_psql('postgres', q{SELECT has_schema_privilege('public', 'cs_internal', 'USAGE')}),
 	'f', 'and those cannot be named');
 

@@ -42,7 +42,8 @@ DECLARE
 	value text;
 BEGIN
 	EXECUTE format('SELECT as_%s($1, $2)::text',
-		CASE WHEN type IN ('identifier', 'prose', 'stock') THEN 'text' ELSE type END)
+		CASE WHEN type IN ('identifier', 'prose', 'stock') THEN 'text'
+		     WHEN type = 'amount' THEN 'numeric' ELSE type END)
 		INTO value USING type, document;
 	RETURN value;
 EXCEPTION WHEN data_exception THEN
@@ -162,6 +163,15 @@ my @exact = values_of('numeric_send(as_numeric(\'numeric\', ?)) = numeric_send(c
 is($exact[$_], 'true', "exactly as the server reads it: $numbers[$_]") for 0 .. $#numbers;
 
 my @outcomes = (
+	[ 'amount', '12.50', '12.50' ],
+	[ 'amount', '"12.50"', '12.50' ],
+	[ 'amount', '"-1e-7"', '-0.0000001' ],
+	[ 'amount', '"12345678901234567890.12"', '12345678901234567890.12' ],
+	[ 'amount', '"99999999999999999999"', 'ERROR: expected a number, got a string' ],
+	[ 'amount', '"12,50"', 'ERROR: expected a number, got a string' ],
+	[ 'amount', '""', 'ERROR: expected a number, got a string' ],
+	[ 'amount', '"null"', 'ERROR: expected a number, got a string' ],
+	[ 'amount', '{}', 'ERROR: expected a number, got an object' ],
 	[ 'numeric', '1e-7', '0.0000001' ],
 	[ 'numeric', '1e100000', 'ERROR: number 1e100000 is out of range' ],
 	[ 'numeric', '1e-99999999999999999999', 'ERROR: number 1e-99999999999999999999 is out of range' ],
