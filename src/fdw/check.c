@@ -102,7 +102,8 @@ check_column(const Known *known, const char *relation, const FormData_pg_attribu
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 				 errmsg("column \"%s\" of foreign table \"%s\" does not exist in resource "
-						"\"%s\" of %s", name, relation, known->table->resource, known->table->api->title),
+						"\"%s\" of %s",
+						name, relation, known->table->resource, known->table->api->title),
 				 errhint("Its columns are: %s.", column_names(known))));
 	if (attribute->atttypid != type)
 		ereport(ERROR,

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -38,11 +39,12 @@ refuse_unlisted(const CsScan *scan)
 static bool
 evaluate_conditions(CsScan *scan, CsArguments *arguments)
 {
+	const CsTable *table = scan->table;
 	int			i = 0;
 	ListCell   *cell;
 
-	for (int j = 0; j < scan->table->nfixed; j++)
-		arguments->filters[arguments->n++] = scan->table->fixed[j];
+	for (int j = 0; j < table->nfixed && !scan->by_id; j++)
+		arguments->filters[arguments->n++] = table->fixed[j];
 	ResetExprContext(scan->econtext);
 	foreach(cell, scan->values)
 	{
@@ -50,18 +52,28 @@ evaluate_conditions(CsScan *scan, CsArguments *arguments)
 		Datum		value = ExecEvalExpr((ExprState *) lfirst(cell), scan->econtext, &isnull);
 		CsConditionKind kind = scan->kinds[i];
 		const CsFilter *filter = scan->filters[i];
-		char	   *text;
+		char	   *wire;
 
-		if (scan->by_id)
+		if (filter == table->id)
 		{
 			arguments->nids = cs_condition_ids(kind, value, isnull, &arguments->ids);
-			return arguments->nids > 0;
+			if (arguments->nids == 0)
+				return false;
+			i++;
+			continue;
 		}
-		switch (cs_condition_text(filter, kind, value, isnull, &text))
+		if (filter == &cs_server_filter)
+		{
+			if (isnull || strcmp(TextDatumGetCString(value), table->server) != 0)
+				return false;
+			i++;
+			continue;
+		}
+		switch (cs_condition_text(filter, kind, value, isnull, &wire))
 		{
 			case CS_ASKED:
 				arguments->filters[arguments->n].name = filter->name;
-				arguments->filters[arguments->n++].value = text;
+				arguments->filters[arguments->n++].value = wire;
 				if (scan->filled[i] > 0)
 					arguments->filled[i] = datumCopy(value, false, -1);
 				break;

@@ -22,6 +22,8 @@ value_text(const CsFilter *filter, CsConditionKind kind, Expr *value)
 {
 	char	   *text;
 
+	if (filter == &cs_server_filter)
+		return NULL;
 	if (!IsA(value, Const) || kind == CS_CONDITION_ANY)
 		return psprintf("{%s}", filter->name);
 	switch (cs_condition_text(filter, kind, ((Const *) value)->constvalue,
@@ -102,9 +104,15 @@ detail_request(const CsScan *scan, List *values)
 	char	   *place = psprintf("{%s}", scan->table->id->name);
 	const char *at = strstr(detail->path, place);
 	char	   *id = NULL;
+	ListCell   *cell;
 
-	if (scan->by_id)
-		id = value_text(scan->filters[0], scan->kinds[0], linitial(values));
+	foreach(cell, values)
+	{
+		int			i = foreach_current_index(cell);
+
+		if (scan->filters[i] == scan->table->id)
+			id = value_text(scan->filters[i], scan->kinds[i], lfirst(cell));
+	}
 	if (at == NULL || id == NULL)
 		return psprintf("GET %s", detail->path);
 	return psprintf("GET %.*s%s%s", (int) (at - detail->path), detail->path, id,

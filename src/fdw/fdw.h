@@ -94,6 +94,9 @@ typedef struct CsCondition
 extern bool cs_condition_match(PlannerInfo *root, RelOptInfo *rel, Oid relid, const CsTable *table,
 							   Expr *clause, CsCondition *condition);
 
+/* The filter that is decided here: it compares the table's server. */
+extern const CsFilter cs_server_filter;
+
 /* Could an equality with the expression, which is to be a column, be sent? */
 extern bool cs_condition_column(RelOptInfo *rel, Oid relid, const CsTable *table, Expr *expression);
 
@@ -125,7 +128,7 @@ enum
 
 enum
 {
-	CS_PLAN_BY_ID,				/* the first condition gives ids */
+	CS_PLAN_BY_ID,				/* a condition gives ids */
 	CS_PLAN_NEEDS_LIST,
 	CS_PLAN_NEEDS_DETAIL,
 	CS_PLAN_READ_AHEAD,			/* all rows are wanted */
@@ -222,6 +225,8 @@ typedef struct CsScan
 	int			state_attribute;
 	int			status_attribute;
 	bool	   *from_list;		/* by attribute: completing keeps the list's value */
+	Datum	   *out_values;		/* the row that is about to be put */
+	bool	   *out_nulls;
 
 	/* The rows. */
 	Tuplestorestate *rows;

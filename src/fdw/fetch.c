@@ -89,18 +89,24 @@ cs_fetch_abandon(CsScan *scan)
 
 /* ---- Rows ---- */
 
-/* The row goes to who reads the scan. */
+/* A copy of the reader's row, which is not ours to change. */
 static void
-put_row(CsScan *scan, Datum *values, bool *nulls)
+copy_row(CsScan *scan, const Datum *values, const bool *nulls)
+{
+	memcpy(scan->out_values, values, scan->tupdesc->natts * sizeof(Datum));
+	memcpy(scan->out_nulls, nulls, scan->tupdesc->natts * sizeof(bool));
+}
+
+/* The copy goes to who reads the scan. */
+static void
+put_row(CsScan *scan)
 {
 	if (scan->state_attribute >= 0)
-		cs_order_row_state(scan->table->api, values, nulls, scan->status_attribute,
-						   scan->state_attribute);
+		cs_order_row_state(scan->table->api, scan->out_values, scan->out_nulls,
+						   scan->status_attribute, scan->state_attribute);
 	tuplestore_select_read_pointer(scan->rows, CS_POINTER_WRITE);
-	tuplestore_putvalues(scan->rows, scan->tupdesc, values, nulls);
+	tuplestore_putvalues(scan->rows, scan->tupdesc, scan->out_values, scan->out_nulls);
 	scan->answer->rows++;
-	if (scan->state_attribute >= 0)
-		nulls[scan->state_attribute] = true;
 }
 
 /* CsRowCallback: a row of the list that needs no detail */
@@ -108,24 +114,20 @@ static void
 take_row(Datum *values, bool *nulls, void *arg)
 {
 	CsScan	   *scan = arg;
-	bool		fills[CS_MAX_ARGUMENTS];
+
+	copy_row(scan, values, nulls);
 
 	/* What the partner has filtered by and does not show. */
 	for (int i = 0; i < CS_MAX_ARGUMENTS; i++)
 	{
 		int			attribute = scan->filled[i] - 1;
 
-		fills[i] = scan->arguments.filled[i] != (Datum) 0 && nulls[attribute];
-		if (fills[i])
-		{
-			values[attribute] = scan->arguments.filled[i];
-			nulls[attribute] = false;
-		}
+		if (scan->arguments.filled[i] == (Datum) 0 || !nulls[attribute])
+			continue;
+		scan->out_values[attribute] = scan->arguments.filled[i];
+		scan->out_nulls[attribute] = false;
 	}
-	put_row(scan, values, nulls);
-	for (int i = 0; i < CS_MAX_ARGUMENTS; i++)
-		if (fills[i])
-			nulls[scan->filled[i] - 1] = true;
+	put_row(scan);
 }
 
 /* CsRowCallback: a row of the list whose detail is to be asked for */
@@ -139,38 +141,29 @@ take_listed_row(Datum *values, bool *nulls, void *arg)
 
 /* "raw" of a row that is in two answers: the detail's fields over the list's. */
 static void
-merge_raw(CsScan *scan, const Datum *list_values, const bool *list_nulls, Datum *values,
-		  bool *nulls)
+merge_raw(CsScan *scan, const Datum *list_values, const bool *list_nulls)
 {
 	int			raw = scan->raw_attribute;
 
 	if (raw < 0 || list_nulls[raw])
 		return;
-	values[raw] = nulls[raw] ? list_values[raw] :
-		DirectFunctionCall2(jsonb_concat, list_values[raw], values[raw]);
-	nulls[raw] = false;
+	scan->out_values[raw] = scan->out_nulls[raw] ? list_values[raw] :
+		DirectFunctionCall2(jsonb_concat, list_values[raw], scan->out_values[raw]);
+	scan->out_nulls[raw] = false;
 }
 
-/* The values of the list's row, each where the list is its source, and the row is complete. */
+/* Puts the copied row of a detail, with the list's values where that is their source. */
 static void
-complete_row(CsScan *scan, const Datum *list_values, const bool *list_nulls, const Datum *values,
-			 const bool *nulls)
+put_completed_row(CsScan *scan, const Datum *list_values, const bool *list_nulls)
 {
-	int			natts = scan->tupdesc->natts;
-	Datum	   *complete = palloc(Max(natts, 1) * sizeof(Datum));
-	bool	   *complete_nulls = palloc(Max(natts, 1) * sizeof(bool));
-
-	memcpy(complete, values, natts * sizeof(Datum));
-	memcpy(complete_nulls, nulls, natts * sizeof(bool));
-	for (int i = 0; list_values && i < natts; i++)
+	for (int i = 0; i < scan->tupdesc->natts; i++)
 		if (scan->from_list[i])
 		{
-			complete[i] = list_values[i];
-			complete_nulls[i] = list_nulls[i];
+			scan->out_values[i] = list_values[i];
+			scan->out_nulls[i] = list_nulls[i];
 		}
-	if (list_values)
-		merge_raw(scan, list_values, list_nulls, complete, complete_nulls);
-	put_row(scan, complete, complete_nulls);
+	merge_raw(scan, list_values, list_nulls);
+	put_row(scan);
 }
 
 /* CsRowCallback: a row of a detail */
@@ -179,45 +172,40 @@ take_detail_row(Datum *values, bool *nulls, void *arg)
 {
 	CsScan	   *scan = arg;
 	int			id = scan->id_attribute;
-	bool		had_no_id = id >= 0 && nulls[id];
+	char	   *problem;
+
+	copy_row(scan, values, nulls);
 
 	/* Not every answer repeats what it was asked for by. */
-	if (had_no_id)
-	{
-		char	   *problem;
-
-		nulls[id] = !cs_text_from_utf8(scan->detail_id, strlen(scan->detail_id), &values[id],
-									   &problem);
-	}
+	if (id >= 0 && nulls[id])
+		scan->out_nulls[id] = !cs_text_from_utf8(scan->detail_id, strlen(scan->detail_id),
+												 &scan->out_values[id], &problem);
 	if (scan->has_listed_row && scan->table->completes)
 	{
 		slot_getallattrs(scan->listed_row);
-		complete_row(scan, scan->listed_row->tts_values, scan->listed_row->tts_isnull, values,
-					 nulls);
+		put_completed_row(scan, scan->listed_row->tts_values, scan->listed_row->tts_isnull);
 	}
 	else if (scan->by_id && scan->needs_list)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scan->finder_cxt);
 
-		scan->found_detail = heap_form_tuple(scan->tupdesc, values, nulls);
+		scan->found_detail = heap_form_tuple(scan->tupdesc, scan->out_values, scan->out_nulls);
 		MemoryContextSwitchTo(old);
 	}
 	else
-		put_row(scan, values, nulls);
-	if (had_no_id)
-		nulls[id] = true;
+		put_row(scan);
 }
 
+/* The list has this row for it, or none: then what only the list says is NULL. */
 static void
 put_found_detail(CsScan *scan, const Datum *list_values, const bool *list_nulls)
 {
-	int			natts = scan->tupdesc->natts;
-	Datum	   *values = palloc(Max(natts, 1) * sizeof(Datum));
-	bool	   *nulls = palloc(Max(natts, 1) * sizeof(bool));
-
-	heap_deform_tuple(scan->found_detail, scan->tupdesc, values, nulls);
-	complete_row(scan, list_values, list_nulls, values, nulls);
+	heap_deform_tuple(scan->found_detail, scan->tupdesc, scan->out_values, scan->out_nulls);
 	scan->found_detail = NULL;
+	if (list_values)
+		put_completed_row(scan, list_values, list_nulls);
+	else
+		put_row(scan);
 }
 
 /* CsRowCallback: is it the list's row of the detail? */

@@ -22,6 +22,10 @@
 #include "src/orders/answer.h"
 #include "src/wire/datum.h"
 
+const CsFilter cs_server_filter = {
+	"server", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "server"
+};
+
 /* ---- Planning ---- */
 
 /* Operators by their functions, with the column on the left. */
@@ -53,6 +57,9 @@ filter_of(const CsTable *table, const char *column)
 {
 	const CsResource *list = table->list;
 
+	if (strcmp(column, cs_server_filter.name) == 0)
+		return &cs_server_filter;
+
 	/* The table's own filters say which rows it has; a detail cannot be asked for those. */
 	if (table->id && table->nfixed == 0 && cs_is_alternative(table->id->columns, column))
 		return table->id;
@@ -74,8 +81,12 @@ filter_of(const CsTable *table, const char *column)
 static const char *
 column_name(const RelOptInfo *rel, Oid relid, Node *node)
 {
-	Var		   *var = (Var *) node;
+	Var		   *var;
 
+	/* A relabelling changes no value: another collation. */
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	var = (Var *) node;
 	if (node == NULL || !IsA(node, Var) || var->varno != (int) rel->relid ||
 		var->varlevelsup != 0 || var->varattno <= 0)
 		return NULL;
@@ -88,6 +99,15 @@ is_constant_in_scan(PlannerInfo *root, const RelOptInfo *rel, Node *value)
 {
 	return !bms_is_member(rel->relid, pull_varnos(root, value)) &&
 		!contain_volatile_functions(value) && !contain_subplans(value);
+}
+
+/* Of what column_name() has named. */
+static AttrNumber
+attribute_number(Node *node)
+{
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return castNode(Var, node)->varattno;
 }
 
 static bool
@@ -115,7 +135,7 @@ match_operator(const RelOptInfo *rel, Oid relid, const CsTable *table, OpExpr *c
 		!operator_kind(get_opcode(operator), condition->filter->match, &condition->kind))
 		return false;
 	if (condition->kind == CS_CONDITION_EQUAL && cs_is_unshown_filter(table, column))
-		condition->filled = ((Var *) var)->varattno;
+		condition->filled = attribute_number(var);
 
 	/* Other collations may find more equal than the partner does. */
 	return !OidIsValid(clause->inputcollid) || get_collation_isdeterministic(clause->inputcollid);
@@ -153,7 +173,7 @@ match_either(PlannerInfo *root, RelOptInfo *rel, Oid relid, const CsTable *table
 
 		if (!cs_condition_match(root, rel, relid, table, lfirst(cell), &arm) ||
 			(arm.kind != CS_CONDITION_EQUAL && arm.kind != CS_CONDITION_PATTERN) ||
-			arm.filter == table->id)
+			arm.filter == table->id || arm.filter == &cs_server_filter)
 			return false;
 		if (foreach_current_index(cell) == 0)
 			*condition = arm;
@@ -197,7 +217,8 @@ cs_condition_column(RelOptInfo *rel, Oid relid, const CsTable *table, Expr *expr
 	const char *column = table->pushdown ? column_name(rel, relid, (Node *) expression) : NULL;
 	const CsFilter *filter = column ? filter_of(table, column) : NULL;
 
-	return filter && (filter->match == CS_MATCH_EQUAL || filter->match == CS_MATCH_CONTAINS);
+	return filter && filter != &cs_server_filter &&
+		(filter->match == CS_MATCH_EQUAL || filter->match == CS_MATCH_CONTAINS);
 }
 
 /* ---- Execution ---- */

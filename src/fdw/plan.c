@@ -102,20 +102,47 @@ is_id_condition(const CsTable *table, const CsCondition *condition)
 	return table->id && condition->filter == table->id;
 }
 
-/* Each filter takes one value: the first condition for it is sent. */
+/* A detail is asked for by its id alone. */
+static void
+begin_by_id(Sent *sent)
+{
+	int			n = 0;
+
+	sent->by_id = true;
+	for (int i = 0; i < sent->n; i++)
+		if (sent->conditions[i].filter == &cs_server_filter)
+			sent->conditions[n++] = sent->conditions[i];
+	sent->n = n;
+}
+
+/* The condition that gives the ids. */
+static const CsCondition *
+id_condition(const CsTable *table, const Sent *sent)
+{
+	for (int i = 0; i < sent->n; i++)
+		if (is_id_condition(table, &sent->conditions[i]))
+			return &sent->conditions[i];
+	elog(ERROR, "no condition gives ids");
+	return NULL;				/* keep compiler quiet */
+}
+
+/* Each filter takes one value: the first condition for it is sent, or better an equality. */
 static void
 add_condition(Sent *sent, const CsTable *table, const CsCondition *condition)
 {
-	if (sent->by_id)
+	if (is_id_condition(table, condition) && !sent->by_id)
+		begin_by_id(sent);
+	else if (sent->by_id && condition->filter != &cs_server_filter)
 		return;
-	if (is_id_condition(table, condition))
-	{
-		sent->by_id = true;
-		sent->n = 0;
-	}
 	for (int i = 0; i < sent->n; i++)
-		if (sent->conditions[i].filter == condition->filter)
-			return;
+	{
+		if (sent->conditions[i].filter != condition->filter)
+			continue;
+		if (condition->kind == CS_CONDITION_EQUAL &&
+			sent->conditions[i].kind == CS_CONDITION_PATTERN)
+			sent->conditions[i] = *condition;
+		return;
+	}
 	if (sent->n + table->nfixed < CS_MAX_ARGUMENTS)
 		sent->conditions[sent->n++] = *condition;
 }
@@ -228,11 +255,14 @@ cs_plan_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 	find_sent(root, rel, planned, rel->baserestrictinfo, &sent);
 	check_unshown(rel, planned, &sent);
 	if (sent.by_id)
-		rel->rows = clamp_row_est(ids_in(root, &sent.conditions[0]) * planned->estimate.per_id *
-								  clauselist_selectivity(root,
-														 clauses_besides(rel->baserestrictinfo,
-																		 &sent.conditions[0]),
-														 rel->relid, JOIN_INNER, NULL));
+	{
+		const CsCondition *id = id_condition(planned->table, &sent);
+
+		rel->rows = ids_in(root, id) * planned->estimate.per_id *
+			clauselist_selectivity(root, clauses_besides(rel->baserestrictinfo, id), rel->relid,
+								   JOIN_INNER, NULL);
+		rel->rows = clamp_row_est(rel->rows);
+	}
 }
 
 /* ---- Paths ---- */
@@ -273,7 +303,7 @@ add_path_for(PlannerInfo *root, RelOptInfo *rel, const Planned *planned, const S
 	if (sent->by_id)
 	{
 		first = planned->needs_list ? 2 : 1;
-		requests = first * ids_in(root, &sent->conditions[0]);
+		requests = first * ids_in(root, id_condition(table, sent));
 	}
 	else if (table->list == NULL || (planned->joins_unshown && bms_is_empty(required_outer)))
 	{
@@ -324,7 +354,8 @@ add_parameters(PlannerInfo *root, RelOptInfo *rel, Planned *planned, List *param
 	Relids		required_outer;
 
 	if (!join_clause_is_movable_to(info, rel) ||
-		!cs_condition_match(root, rel, planned->relid, planned->table, info->clause, &condition))
+		!cs_condition_match(root, rel, planned->relid, planned->table, info->clause, &condition) ||
+		condition.filter == &cs_server_filter)
 		return parameters;
 	required_outer = bms_union(info->clause_relids, rel->lateral_relids);
 	required_outer = bms_del_member(required_outer, rel->relid);
@@ -477,9 +508,15 @@ cs_plan_scan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *path, L
 		clauses_sent = lappend(clauses_sent, sent.conditions[i].clause);
 	}
 	if (!sent.by_id && planned->needs_detail)
-		foreach(cell, local)
-			if (is_early(planned, rel, lfirst(cell)))
-				early = lappend(early, lfirst(cell));
+		foreach(cell, clauses)
+		{
+			RestrictInfo *info = lfirst_node(RestrictInfo, cell);
+
+			/* A security barrier stays one: nothing that could leak is judged before it. */
+			if (!info->pseudoconstant && restriction_is_securely_promotable(info, rel) &&
+				is_early(planned, rel, info->clause))
+				early = lappend(early, info->clause);
+		}
 
 	/* In the order of the CS_PLAN_… numbers. */
 	numbers = list_make5_int(sent.by_id, planned->needs_list, planned->needs_detail,

@@ -23,6 +23,8 @@
 static const CsFilter *
 filter_named(const CsTable *table, const char *name, bool by_id)
 {
+	if (strcmp(name, cs_server_filter.name) == 0)
+		return &cs_server_filter;
 	if (by_id)
 		return table->id;
 	for (const CsFilter *filter = table->list->filters; filter->name; filter++)
@@ -126,6 +128,8 @@ find_attributes(CsScan *scan)
 			scan->state_attribute = cs_table_attribute(tupdesc, "state");
 	}
 	scan->from_list = palloc0(Max(tupdesc->natts, 1) * sizeof(bool));
+	scan->out_values = palloc0(Max(tupdesc->natts, 1) * sizeof(Datum));
+	scan->out_nulls = palloc0(Max(tupdesc->natts, 1) * sizeof(bool));
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
