@@ -160,6 +160,16 @@ cs_server_check_usage(Oid serverid, Oid userid)
 				 errdetail("Role \"%s\" has no USAGE on it.", GetUserNameFromId(userid, false))));
 }
 
+void
+cs_server_check_name(Oid serverid, const char *name)
+{
+	if (get_foreign_server_oid(name, true) != serverid)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("server \"%s\" does not exist", name),
+				 errdetail("It has just been dropped or renamed.")));
+}
+
 /* Without GetForeignServer, which unfolds all options. */
 static Oid
 wrapper_of(Oid serverid)

@@ -19,7 +19,13 @@ extern Oid	cs_server_resolve(const char *name);
 /* Throws unless 'userid' has USAGE on the server. */
 extern void cs_server_check_usage(Oid serverid, Oid userid);
 
-/* The same, and throws unless it is a cupsource server, which it returns. */
+/*
+ * Throws unless the server is there, and under this name: whoever waited for a
+ * lock may have waited for the command that dropped or renamed it.
+ */
+extern void cs_server_check_name(Oid serverid, const char *name);
+
+/* The same as the first, and throws unless it is a cupsource server, which it returns. */
 extern const ForeignServer *cs_server_check(Oid serverid, Oid userid);
 
 #endif							/* CS_CLIENT_SERVER_H */

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -18,7 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
-#include "utils/syscache.h"
 
 #include "src/base/guc.h"
 #include "src/base/state.h"
@@ -95,29 +93,6 @@ execute_insert(Datum *values, const char *nulls, int64 *id)
 	return seen_to;
 }
 
-/*
- * The row's lock on the table is held from here on, and keeps others from
- * dropping or renaming the server; but it may have waited for just that.
- */
-static void
-check_still_there(const ForeignServer *server)
-{
-	HeapTuple	tuple = SearchSysCache1(FOREIGNSERVEROID, ObjectIdGetDatum(server->serverid));
-	bool		there = false;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		there = strcmp(NameStr(((Form_pg_foreign_server) GETSTRUCT(tuple))->srvname),
-					   server->servername) == 0;
-		ReleaseSysCache(tuple);
-	}
-	if (!there)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("server \"%s\" does not exist", server->servername),
-				 errdetail("It has just been dropped or renamed.")));
-}
-
 int64
 cs_order_enqueue(Oid serverid, const CsOrderForm *form)
 {
@@ -130,7 +105,9 @@ cs_order_enqueue(Oid serverid, const CsOrderForm *form)
 	fill(server, form, values, nulls);
 	if (cs_order_insert(values, nulls, &id) || execute_insert(values, nulls, &id))
 		cs_wake_at_commit();
-	check_still_there(server);
+
+	/* The row's lock on the table keeps the server as it is from here on. */
+	cs_server_check_name(serverid, server->servername);
 	return id;
 }
 

@@ -19,6 +19,7 @@
 #include "utils/xid8.h"
 
 #include "src/base/crash.h"
+#include "src/client/server.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
 
@@ -75,6 +76,24 @@ answer_cancelled(const CsHandoffRequest *request, int64 order_id)
 	cs_request_answer(request, order_id, &failure);
 }
 
+/* A member of a request; NULL, or 0, if it is not there or null. */
+static JsonbValue *
+member(Datum object, const char *key)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(object)->root, key,
+													 strlen(key), NULL);
+
+	return value && value->type != jbvNull ? value : NULL;
+}
+
+static char *
+member_text(Datum object, const char *key)
+{
+	JsonbValue *value = member(object, key);
+
+	return value ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+}
+
 static void
 take_create(const Taken *taken)
 {
@@ -83,6 +102,8 @@ take_create(const Taken *taken)
 	};
 	const CsHandoffRequest *request = &taken->request;
 	Datum		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(request->payload));
+	char	   *server = member_text(value, "server");
+	Oid			serverid = get_foreign_server_oid(server, false);
 	char	   *disposition;
 	int64		order_id;
 	bool		isnull;
@@ -95,6 +116,7 @@ take_create(const Taken *taken)
 	cs_state_run(&order_take, &value, NULL);
 	order_id = DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
+	cs_server_check_name(serverid, server);
 
 	if (strcmp(disposition, "error") == 0)
 		answer_stored_error(request, order_id);
@@ -137,24 +159,7 @@ typedef struct Direct
 	bool		sent;
 } Direct;
 
-/* NULL, or 0, if it is not there or null. */
-static JsonbValue *
-member(Datum object, const char *key)
-{
-	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(object)->root, key,
-													 strlen(key), NULL);
-
-	return value && value->type != jbvNull ? value : NULL;
-}
-
-static char *
-member_text(Datum object, const char *key)
-{
-	JsonbValue *value = member(object, key);
-
-	return value ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
-}
-
+/* Likewise. */
 static Datum
 member_jsonb(Datum object, const char *key)
 {
@@ -213,6 +218,7 @@ direct_part(void *arg)
 	direct->transfer = cs_transfer_prepare(&order);
 	if (!journal_sending(&order, server, member_text(request, "xid")))
 		return;
+	cs_server_check_name(order.serverid, server);
 	direct->transfer->order_id = order.order_id;
 	direct->sent = true;
 }
