@@ -22,9 +22,9 @@
 #define BATCH 100				/* ids that are looked up together */
 
 static CsStatement begin_statement = {
-	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2) AS d",
-	.nargs = 2,
-	.argtypes = {TEXTOID, INT8OID},
+	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2, $3) AS d",
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, INT8OID},
 };
 
 static CsStatement due_statement = {
@@ -187,6 +187,7 @@ finish_detail(const Details *details, CsCall *call, const char *model, bool of_r
 	MemoryContextReset(run->page_cxt);
 	old = MemoryContextSwitchTo(run->page_cxt);
 	run->pages++;
+	cs_call_cost(call, &run->cost);
 	if (of_ring)
 	{
 		pfree(run->ring_position);
@@ -268,17 +269,22 @@ refresh_models(const Details *details, char **ids, int nids, bool of_ring)
 static void
 begin_details(CsRun *run)
 {
-	Datum		values[2] = {run->server, Int64GetDatum(run->account->detail_budget)};
+	Datum		values[3] = {
+		run->server,
+		Int64GetDatum(run->account->detail_budget),
+		Int64GetDatum(run->rows),
+	};
 	int64		due;
 
 	if (run->in_details)
 		return;
 	cs_run_enter(run);
-	cs_state_run(&begin_statement, values, run->account->detail_budget < 0 ? " n" : NULL);
+	cs_state_run(&begin_statement, values, run->account->detail_budget < 0 ? " n " : NULL);
 	due = cs_run_result("due");
 	run->ring_left = cs_run_result("ring_rest");
 	run->in_details = true;
 	run->total = run->rows + due + run->ring_left;
+	cs_run_reckon_anew(run);
 	run->wrote = true;
 	cs_run_leave(run);
 	cs_run_commit(run);

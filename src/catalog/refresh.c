@@ -224,6 +224,7 @@ walk_list(CsRun *run, const CsResource *resource, const char *from, const char *
 	};
 	CsPager    *pager = cs_pager_begin(walk_cxt, run->account, resource, NULL, 0, from, 0,
 									   CS_PRIORITY_CATALOG, true);
+	const CsCallCost cost = run->cost;
 	const CsPage *page;
 
 	while ((page = cs_pager_next(pager)) != NULL)
@@ -233,6 +234,8 @@ walk_list(CsRun *run, const CsResource *resource, const char *from, const char *
 			break;
 		MemoryContextReset(run->page_cxt);
 		MemoryContextSwitchTo(run->page_cxt);
+		run->cost = cost;
+		run->cost.limiter_ms += cs_pager_cost(pager)->limiter_ms;
 		cs_rowset_read(walk.rowset, page->document);
 		store_page(&walk, page, count_page(&walk, page));
 		MemoryContextSwitchTo(walk_cxt);

@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -29,10 +30,10 @@ static CsStatement begin_statement = {
 };
 
 static CsStatement checkpoint_statement = {
-	.sql = "SELECT FROM cs_internal.refresh_checkpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-	.nargs = 12,
+	.sql = "SELECT FROM cs_internal.refresh_checkpoint($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+	.nargs = 13,
 	.argtypes = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID,
-	INT8OID, INT8OID, INT8OID},
+	INT8OID, INT8OID, INT8OID, INT8OID},
 };
 
 static CsStatement complete_statement = {
@@ -155,6 +156,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 	run->total_constant = true;
 	INSTR_TIME_SET_CURRENT(run->began);
 	run->noticed = run->stored = run->committed = run->began;
+	cs_run_reckon_anew(run);
 
 	values[0] = run->server;
 	values[1] = BoolGetDatum(entire);
@@ -178,8 +180,9 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 		run->added = cs_run_result("rows_new");
 		run->changed = cs_run_result("rows_changed");
 		run->discontinued = cs_run_result("rows_discontinued");
-		run->rows_before = run->rows;
+		run->waited_before_ms = cs_run_result("waited_ms");
 		run->list_page = run->pages;
+		cs_run_reckon_anew(run);
 	}
 	run->sound = cs_run_result("sound") != 0;
 	run->empty = cs_run_result("empty") != 0;
@@ -232,7 +235,7 @@ cs_run_note_page(CsRun *run, int64 page, int64 digest)
 static void
 store_checkpoint(CsRun *run)
 {
-	Datum		values[12] = {
+	Datum		values[13] = {
 		run->server,
 		run->position ? CStringGetTextDatum(run->position) : (Datum) 0,
 		Int64GetDatum(run->pages),
@@ -245,8 +248,9 @@ store_checkpoint(CsRun *run)
 		Int64GetDatum(run->ring_left),
 		Int64GetDatum(run->products),
 		Int64GetDatum(run->skus),
+		Int64GetDatum(run->waited_before_ms + (int64) run->cost.limiter_ms),
 	};
-	char		nulls[] = "            ";
+	char		nulls[] = "             ";
 
 	store_notes(run);
 	nulls[1] = run->position ? ' ' : 'n';
@@ -255,22 +259,50 @@ store_checkpoint(CsRun *run)
 	INSTR_TIME_SET_CURRENT(run->stored);
 }
 
+void
+cs_run_reckon_anew(CsRun *run)
+{
+	INSTR_TIME_SET_CURRENT(run->since);
+	run->rows_since = run->rows;
+}
+
+/* What is left, as people say it. */
+static char *
+duration_text(int64 s)
+{
+	if (s < 60)
+		return psprintf(INT64_FORMAT " s", s);
+	if (s < 3600)
+		return psprintf(INT64_FORMAT " min %d s", s / 60, (int) (s % 60));
+	return psprintf(INT64_FORMAT " h %d min", s / 3600, (int) (s / 60 % 60));
+}
+
+/* The rate is that of this session and phase: a resumed run knows nothing of earlier ones. */
 static void
 tell_progress(CsRun *run)
 {
-	int64		elapsed = Max(milliseconds_since(run->began), 1);
-	int64		rate = (run->rows - run->rows_before) * 1000 / elapsed;
+	int64		elapsed = Max(milliseconds_since(run->since), 1);
+	double		rate = (double) (run->rows - run->rows_since) * 1000 / (double) elapsed;
+	StringInfoData more;
 
+	initStringInfo(&more);
+	if (run->total >= run->rows && rate > 0)
+		appendStringInfo(&more, ", %s left",
+						 duration_text((int64) ((double) (run->total - run->rows) / rate) + 1));
+	if (run->cost.limiter_ms >= 1000)
+		appendStringInfo(&more, ", waited %s for the account's budget",
+						 duration_text((int64) run->cost.limiter_ms / 1000));
 	if (run->total >= 0)
 		ereport(NOTICE,
 				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " of " INT64_FORMAT
-						" rows, " INT64_FORMAT " pages, " INT64_FORMAT " rows/s",
-						run->account->server, run->rows, run->total, run->pages, rate)));
+						" rows, " INT64_FORMAT " pages, %.1f rows/s%s",
+						run->account->server, run->rows, run->total, run->pages, rate, more.data)));
 	else
 		ereport(NOTICE,
 				(errmsg("refreshing the catalogue of \"%s\": " INT64_FORMAT " rows, "
-						INT64_FORMAT " pages, " INT64_FORMAT " rows/s",
-						run->account->server, run->rows, run->pages, rate)));
+						INT64_FORMAT " pages, %.1f rows/s%s",
+						run->account->server, run->rows, run->pages, rate, more.data)));
+	pfree(more.data);
 	INSTR_TIME_SET_CURRENT(run->noticed);
 }
 

@@ -71,7 +71,10 @@ typedef struct CsRun
 	instr_time	began;
 	instr_time	noticed;
 	instr_time	stored;			/* the last checkpoint */
-	int64		rows_before;	/* done by the run that this one goes on with */
+	instr_time	since;			/* this session's phase began, with so many rows done */
+	int64		rows_since;
+	CsCallCost	cost;			/* of this session */
+	int64		waited_before_ms;	/* for the budget, by the run that this one goes on with */
 } CsRun;
 
 /* ---- run.c ---- */
@@ -100,6 +103,9 @@ extern char *cs_run_result_text(CsRun *run, const char *column);
  * made once a second.
  */
 extern void cs_run_commit(CsRun *run);
+
+/* The rate is reckoned from here on. */
+extern void cs_run_reckon_anew(CsRun *run);
 
 /*
  * A page of products has this digest, which is stored with the batch.  True

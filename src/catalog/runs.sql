@@ -33,19 +33,21 @@ BEGIN
   empty := NOT EXISTS (SELECT FROM cs_internal.products AS p WHERE p.server = account);
 
   IF begun.server IS NULL THEN
-    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, attempts)
-    VALUES (account, 1, 'running', 'list', want_entire, now(), now(), 1)
+    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, since_at, attempts)
+    VALUES (account, 1, 'running', 'list', want_entire, now(), now(), now(), 1)
     RETURNING * INTO begun;
   ELSIF resumed THEN
     UPDATE cs_internal.catalog_runs AS r
-       SET state = 'running', checkpoint_at = now(), entire = r.entire OR want_entire, attempts = r.attempts + 1
+       SET state = 'running', checkpoint_at = now(), entire = r.entire OR want_entire, attempts = r.attempts + 1,
+           since_at = now(), since_rows = r.rows_done
      WHERE r.server = account
     RETURNING * INTO begun;
   ELSE
     UPDATE cs_internal.catalog_runs AS r
        SET run = r.run + 1, state = 'running', phase = 'list', "position" = NULL, entire = want_entire,
            started_at = now(), checkpoint_at = now(), pages_done = 0, rows_done = 0, rows_total = NULL,
-           rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0, attempts = r.attempts + 1
+           rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0, attempts = r.attempts + 1,
+           since_at = now(), since_rows = 0, waited_ms = 0
      WHERE r.server = account
     RETURNING * INTO begun;
   END IF;
@@ -57,7 +59,7 @@ REVOKE ALL ON FUNCTION cs_internal.refresh_begin(text, boolean) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.refresh_checkpoint(account text, next_position text, pages bigint, rows_read bigint,
   total bigint, added bigint, changed bigint, discontinued bigint, ring text, ring_rest bigint,
-  product_count bigint, sku_count bigint) RETURNS void
+  product_count bigint, sku_count bigint, waited bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
@@ -66,16 +68,16 @@ BEGIN
   UPDATE cs_internal.catalog_runs AS r
      SET "position" = next_position, pages_done = pages, rows_done = rows_read, rows_total = total,
          rows_new = added, rows_changed = changed, rows_discontinued = discontinued, ring_position = ring,
-         ring_left = ring_rest, products = product_count, skus = sku_count, checkpoint_at = now()
+         ring_left = ring_rest, products = product_count, skus = sku_count, waited_ms = waited, checkpoint_at = now()
    WHERE r.server = account AND r.state = 'running';
 END $$;
 COMMENT ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text,
-  bigint, bigint, bigint) IS
+  bigint, bigint, bigint, bigint) IS
 'The running refresh came so far, with the page that is stored in the same transaction.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text,
-  bigint, bigint, bigint) FROM PUBLIC;
+  bigint, bigint, bigint, bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.refresh_details(account text, budget bigint, OUT due bigint, OUT ring_rest bigint)
+CREATE FUNCTION cs_internal.refresh_details(account text, budget bigint, done bigint, OUT due bigint, OUT ring_rest bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -87,13 +89,15 @@ BEGIN
    WHERE m.server = account AND m.discontinued_at IS NULL;
   UPDATE cs_internal.catalog_runs AS r
      SET phase = 'details', "position" = NULL, checkpoint_at = now(),
-         ring_left = CASE WHEN r.entire THEN seen ELSE least(seen, coalesce(budget, (seen + 19) / 20)) END
+         ring_left = w.again, rows_done = done, rows_total = done + due + w.again, since_at = now(), since_rows = done
+    FROM (SELECT CASE WHEN o.entire THEN seen ELSE least(seen, coalesce(budget, (seen + 19) / 20)) END AS again
+            FROM cs_internal.catalog_runs AS o WHERE o.server = account) AS w
    WHERE r.server = account AND r.state = 'running'
   RETURNING r.ring_left INTO ring_rest;
 END $$;
-COMMENT ON FUNCTION cs_internal.refresh_details(text, bigint) IS
-'The list is complete; the details follow: those that are due, and as many of the others as the budget says (NULL: a twentieth; an entire run: all of them), those unseen for longest.';
-REVOKE ALL ON FUNCTION cs_internal.refresh_details(text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) IS
+'The list is complete, and so many rows are done; the details follow: those that are due, and as many of the others as the budget says (NULL: a twentieth; an entire run: all of them), those unseen for longest.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.details_due(account text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100

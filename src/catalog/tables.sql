@@ -209,6 +209,9 @@ CREATE TABLE cs_internal.catalog_runs (
   rows_new          bigint NOT NULL DEFAULT 0,
   rows_changed      bigint NOT NULL DEFAULT 0,
   rows_discontinued bigint NOT NULL DEFAULT 0,
+  since_at          timestamptz,
+  since_rows        bigint NOT NULL DEFAULT 0,
+  waited_ms         bigint NOT NULL DEFAULT 0,
   ring_position     text COLLATE "C" NOT NULL DEFAULT '',
   ring_left         bigint NOT NULL DEFAULT 0,
   products          bigint NOT NULL DEFAULT 0,
@@ -224,6 +227,9 @@ COMMENT ON TABLE cs_internal.catalog_runs IS
 'A run that says "running" while nobody holds its lock was interrupted.';
 COMMENT ON COLUMN cs_internal.catalog_runs."position" IS 'The page of the list to ask for next; NULL: the first.';
 COMMENT ON COLUMN cs_internal.catalog_runs.entire IS 'Every detail is read, not only those that seem to have changed.';
+COMMENT ON COLUMN cs_internal.catalog_runs.since_at IS
+'When the present session began this phase, with since_rows done: what the rate is reckoned from.';
+COMMENT ON COLUMN cs_internal.catalog_runs.waited_ms IS 'How long the run has waited for the account''s budget.';
 COMMENT ON COLUMN cs_internal.catalog_runs.ring_position IS
 'The model whose unchanged-looking detail was re-read last. The next ones in the order of model_id are the longest unseen: that needs no write per model.';
 COMMENT ON COLUMN cs_internal.catalog_runs.ring_left IS 'How many of those this run may still read.';

@@ -16,7 +16,7 @@
 #include "src/shared/stats.h"
 
 #define REQUEST_COLUMNS 20
-#define WORKER_COLUMNS 8
+#define WORKER_COLUMNS 10
 
 PG_FUNCTION_INFO_V1(cs_sql_stat_requests);
 PG_FUNCTION_INFO_V1(cs_sql_stat_reset);
@@ -110,6 +110,9 @@ cs_sql_stat_workers(PG_FUNCTION_ARGS)
 		values[n++] = Int64GetDatum(info->failures);
 		nulls[n] = info->activity[0] == '\0';
 		values[n++] = CStringGetTextDatum(info->activity);
+		nulls[n] = info->drain_since == 0;
+		values[n++] = TimestampTzGetDatum(info->drain_since);
+		values[n++] = Int64GetDatum(info->drain_sent);
 		Assert(n == WORKER_COLUMNS);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}

@@ -72,7 +72,9 @@ CREATE FUNCTION cs_internal.stat_workers(
   OUT in_flight pg_catalog.int4,
   OUT orders_sent pg_catalog.int8,
   OUT failures pg_catalog.int8,
-  OUT activity pg_catalog.text)
+  OUT activity pg_catalog.text,
+  OUT drain_since pg_catalog.timestamptz,
+  OUT drain_sent pg_catalog.int8)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
 AS 'MODULE_PATHNAME', 'cs_sql_stat_workers';

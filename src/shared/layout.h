@@ -104,6 +104,8 @@ typedef struct CsDatabase
 	int			in_flight;
 	int64		orders_sent;
 	int64		failures;
+	TimestampTz drain_since;	/* of the time in which requests were always on the wire */
+	int64		drain_base;		/* orders sent before */
 	char		activity[sizeof(((CsWorkerInfo *) NULL)->activity)];
 } CsDatabase;
 

@@ -185,7 +185,14 @@ cs_worker_absent(void)
 void
 cs_worker_report(int in_flight, int64 orders_sent, int64 failures, const char *activity)
 {
+	TimestampTz now = in_flight > 0 ? GetCurrentTimestamp() : 0;
+
 	cs_workers_lock();
+	if (in_flight > 0 && own_entry->in_flight == 0)
+	{
+		own_entry->drain_since = now;
+		own_entry->drain_base = own_entry->orders_sent;
+	}
 	own_entry->in_flight = in_flight;
 	own_entry->orders_sent = orders_sent;
 	own_entry->failures = failures;
@@ -219,6 +226,11 @@ cs_worker_infos(int *ninfos)
 		infos[n].in_flight = entry->in_flight;
 		infos[n].orders_sent = entry->orders_sent;
 		infos[n].failures = entry->failures;
+		if (entry->in_flight > 0)
+		{
+			infos[n].drain_since = entry->drain_since;
+			infos[n].drain_sent = entry->orders_sent - entry->drain_base;
+		}
 		strlcpy(infos[n].activity, entry->activity, sizeof(infos[n].activity));
 		n++;
 	}

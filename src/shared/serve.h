@@ -53,6 +53,8 @@ typedef struct CsWorkerInfo
 	int			in_flight;
 	int64		orders_sent;
 	int64		failures;
+	TimestampTz drain_since;	/* since then requests were always on the wire; 0: none are */
+	int64		drain_sent;		/* orders sent since then */
 	char		activity[64];
 } CsWorkerInfo;
 
