@@ -85,7 +85,7 @@ BEGIN
                   FROM cs_internal.webhook_events AS e, jsonb_array_elements(e.parcels) AS p
                  WHERE e.order_id = webhook_parcels.order_id
                    AND (p.value->>'shipment_id' = key OR p.value->>'tracking_number' = number)
-                 ORDER BY e.at, e.event_id LOOP
+                 ORDER BY e.at, cs_internal.order_progress(e.state), e.event_id LOOP
       whole := whole || said.part;
       said_at := said.at;
     END LOOP;

@@ -7,7 +7,9 @@ use warnings;
 
 use CupsourceReplay;
 use CupsourceTest;
+use IPC::Open2;
 use IPC::Run;
+use JSON::PP ();
 use MIME::Base64 qw(encode_base64);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -369,5 +371,66 @@ $partner->answers('POST /v2/webhooks' => '{"secret": "whsec_garbled', status => 
 unlike(refusal($node, q{SELECT cs_register_webhook('https://erp.example', server => 'shop')}), qr/whsec/, 'no message shows an answer that may hold a secret');
 is(scalar($partner->arrived), 1, 'and it is not asked for again');
 
+$node->stop;
+
+#
+# The sandbox's own, through a gateway: registered, signed and posted by it
+#
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0, '--products' => 20, '--order-status' => 'on');
+$node = cupsource_node('gateway');
+create_accounts($node, $sandbox, only => ['shop_v2'], options => { rate_limit => 0, poll_interval => '1 d' });
+$node->safe_psql('postgres', q{CREATE ROLE webhook; GRANT EXECUTE ON FUNCTION cs_receive_webhook(bytea, text, text) TO webhook});
+my $gateway = open2(my $said, my $hold, '/usr/bin/python3', 'test/t/lib/gateway.py', $node->connstr('postgres'), 'shop_v2');
+my $url = 'http://127.0.0.1:' . (<$said> =~ /"port": (\d+)/)[0] . '/hook';
+
+# An order; of one with branding a webhook tells at once.
+sub ordered
+{
+	my ($name, $options) = @_;
+
+	return $node->safe_psql('postgres', qq{SELECT remote_id FROM cs_create_order(external_id => '$name',
+		lines => (SELECT jsonb_build_array(jsonb_build_object('product_id', product_id, 'quantity', min_order_qty)) FROM cs_products(max_rows => 1)),
+		ship_to => '{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201", "country": "US"}', options => $options)});
+}
+my $branding = q{'{"branding": {"asset_id": "art_9f3m2x", "print_method": "flexography"}}'};
+
+like($node->safe_psql('postgres', "SELECT webhook_id FROM cs_register_webhook('$url')"), qr/^wh_/, 'the sandbox is told of the gateway');
+my $first = ordered('first', $branding);
+$sandbox->advance($first, 'delivered', shipment => { carrier => 'UPS', trackingNumber => '1Z9' });
+wait_for_state($node, 'first', 'delivered');
+is($node->safe_psql('postgres', q{SELECT string_agg(type || ' ' || remote_status, ', ' ORDER BY at, remote_status = 'delivered', received_at)
+	FROM cs_webhook_events WHERE external_id = 'first'}),
+	'proof.review submitted, production.milestone in_production, logistics.update shipped, logistics.update delivered',
+	'an order is followed from its proof to its door by webhooks alone');
+is($node->safe_psql('postgres', q{SELECT carrier, tracking_number, status FROM cs_shipments WHERE external_id = 'first'}), 'UPS|1Z9|delivered', 'with its parcel');
+is($sandbox->count(method => 'GET', path => '/v2/orders/.*'), 0, 'and the partner was never asked');
+for my $form ([ 'hex', 0 ], [ 'hex', 1 ], [ 'base64', 0 ], [ 'base64', 1 ])
+{
+	my $emitted = $sandbox->control(POST => 'webhooks/emit', { type => 'sandbox.' . join('.', @$form), deliver => JSON::PP::true, times => 2,
+		signature => { encoding => $form->[0], prefix => $form->[1] ? JSON::PP::true : JSON::PP::false } });
+
+	is(join(' ', map { $_->{status} } @{ $emitted->{deliveries} }), '200 200', "signed in $form->[0]" . ($form->[1] ? ' with its prefix' : '') . ', delivered twice');
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_webhook_events WHERE type LIKE 'sandbox.%'}), 4, 'each is there once');
+
+# Polling is what remains for that which no webhook told.
+$node->safe_psql('postgres', q{ALTER SERVER shop_v2 OPTIONS (SET poll_interval '30 s')});
+ordered('told', $branding);
+wait_for($node, q{SELECT poll_at > clock_timestamp() + interval '50 min' FROM cs_orders WHERE external_id = 'told'});
+$node->safe_psql('postgres', q{ALTER SERVER shop_v2 OPTIONS (SET poll_interval '1 s')});
+ordered('silent', 'NULL');
+wait_for($node, q{SELECT fetched_at > placed_at + interval '500 ms' FROM cs_orders WHERE external_id = 'silent'});
+is(join(' ', map { $_->{path} } $sandbox->requests(method => 'GET', path => '/v2/orders/.*')),
+	'/v2/orders/' . $node->safe_psql('postgres', q{SELECT remote_id FROM cs_orders WHERE external_id = 'silent'}),
+	'while webhooks arrive, only what they do not tell of is asked for');
+is($node->safe_psql('postgres', q{SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM cs_orders WHERE poll_at > clock_timestamp() + interval '50 min'}),
+	'silent told', 'and then in an hour');
+$node->safe_psql('postgres', q{UPDATE cs_internal.webhook_events SET received_at = received_at - interval '2 days';
+	UPDATE cs_internal.orders SET poll_at = now() WHERE external_id = 'silent'});
+$node->safe_psql('postgres', q{SELECT cs_order_status('silent', '0')});
+$sandbox->wait_for_requests(4, method => 'GET', path => '/v2/orders/.*');
+pass('when none came for a day, it is asked for as before');
+close $hold;
+waitpid $gateway, 0;
 $node->stop;
 done_testing;
