@@ -4,6 +4,9 @@
  *	  shares.  Public objects (cs_…) live in the schema that the user chose.
  */
 
+-- Nothing that somebody has put into the chosen schema is taken for the server's own.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 -- The script stops here unless the library was preloaded.
 CREATE FUNCTION @extschema@.cs_version() RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE
