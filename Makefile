@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   = shmem budget limiter stats tokens changes wake launch serve refreshers handoff
+SHARED   = shmem budget limiter stats contact tokens changes wake launch serve refreshers handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign signature
 # [2] what the partners' documents say
@@ -42,7 +42,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalo
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/webhooks/tables.sql src/webhooks/apply.sql src/webhooks/functions.sql \
-	src/ops/ops.sql src/ops/progress.sql src/ops/servers.sql src/fdw/tables.sql
+	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options servers

@@ -23,6 +23,9 @@
 #error "cupsource needs PostgreSQL 15 or newer"
 #endif
 
+/* For what must be read by no other version than the one that wrote it. */
+#define CS_SERVER_VERSION PG_VERSION_NUM
+
 #if PG_VERSION_NUM < 160000
 #define object_aclcheck(classid, objectid, roleid, mode) \
 	pg_foreign_server_aclcheck(objectid, roleid, mode)

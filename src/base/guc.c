@@ -26,10 +26,13 @@ int			cs_guc_connect_timeout = 10000;
  */
 char	   *cs_guc_instance = NULL;
 
+/* log_min_duration: of a request from its start, without what it waited for the budget. */
+int			cs_guc_log_min_duration = -1;
+
 /* log_requests: method, path, status and duration of each request, no body. */
 bool		cs_guc_log_requests = false;
 
-/* max_accounts: entries in shared memory, about 10 kB each. */
+/* max_accounts: entries in shared memory, about 20 kB each. */
 int			cs_guc_max_accounts = 256;
 
 /* max_age: knowledge younger than this answers cs_order_status by itself. */
@@ -102,6 +105,10 @@ static const struct
 		"Sets the longest time that connecting to a partner API may take.",
 		"It covers the name lookup, the connection and the TLS handshake.",
 	&cs_guc_connect_timeout, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS},
+	{"cupsource.log_min_duration",
+		"Sets the duration above which a request to a partner API is logged, with where the time went.",
+		"-1 logs none, 0 all. Waiting for the account's request budget does not count.",
+	&cs_guc_log_min_duration, -1, INT_MAX, PGC_SUSET, GUC_UNIT_MS},
 	{"cupsource.max_accounts",
 		"Sets the number of accounts whose budget and token are shared by all processes.",
 		"An account beyond it has a budget per process.",

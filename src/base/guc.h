@@ -12,6 +12,7 @@
 /* Sorted by name.  Times are milliseconds unless the name says otherwise. */
 extern int	cs_guc_connect_timeout; /* user: lookup, connect and TLS together (10 s) */
 extern char *cs_guc_instance;	/* configuration file only: tells a copy from its original ("") */
+extern int	cs_guc_log_min_duration;	/* superuser: log what takes longer, with phases (-1: none) */
 extern bool cs_guc_log_requests;	/* superuser: a LOG line per request: method, path, status, ms */
 extern int	cs_guc_max_accounts;	/* postmaster: accounts with a shared budget (256) */
 extern int	cs_guc_max_age;		/* user: cs_order_status asks the API beyond this age (60 s) */

@@ -9,8 +9,12 @@
  */
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+#include "utils/timestamp.h"
+
 #include "src/base/guc.h"
 #include "src/client/attempt.h"
+#include "src/shared/contact.h"
 #include "src/shared/stats.h"
 
 #define MAX_HEADERS 8
@@ -227,6 +231,21 @@ redact(const CsAttempt *attempt, const char *text)
 	return text ? cs_redact(text, attempt->secrets, attempt->nsecrets) : NULL;
 }
 
+/*
+ * The partner's clock minus ours.  Its Date was cut to the second, and is from
+ * some time between the sending of the request and the first byte of the answer.
+ */
+static int64
+clock_skew_us(const CsHttpAnswer *answer)
+{
+	TimestampTz theirs = time_t_to_timestamptz((pg_time_t) answer->server_time) +
+		USECS_PER_SEC / 2;
+	TimestampTz ours = GetCurrentTimestamp() -
+		(int64) ((answer->total_ms - answer->first_byte_ms / 2) * 1000);
+
+	return theirs - ours;
+}
+
 static void
 count_and_log(const CsAttempt *attempt)
 {
@@ -244,9 +263,23 @@ count_and_log(const CsAttempt *attempt)
 		.total_ms = answer->total_ms,
 		.limiter_ms = attempt->limiter_ms,
 	};
+	CsContactSample contact = {
+		.server = attempt->account->server,
+		.account = attempt->account->shared,
+		.rate_limit = attempt->account->rate_limit,
+		.answered = failure->kind == CS_FAILURE_NONE ||
+			(failure->kind == CS_FAILURE_REFUSED && answer->status < 500),
+		.unauthorized = answer->status == 401 || answer->status == 403,
+		.has_skew = answer->server_time >= 0,
+	};
+	bool		slow = cs_guc_log_min_duration >= 0 &&
+		answer->total_ms >= cs_guc_log_min_duration;
 
+	if (contact.has_skew)
+		contact.skew_us = clock_skew_us(answer);
 	cs_stats_count(&sample);
-	if (!cs_guc_log_requests)
+	cs_contact_count(&contact);
+	if (!cs_guc_log_requests && !slow)
 		return;
 
 	/* A query may hold what nobody but the partner should see. */
@@ -257,6 +290,12 @@ count_and_log(const CsAttempt *attempt)
 					failure->kind == CS_FAILURE_NONE ? "ok" : cs_failure_kind_name(failure->kind),
 					attempt->retry ? " (retry)" : "",
 					answer->status, answer->total_ms),
+			 slow ? errdetail_log("Waited for the budget before: %.3f ms. Host found after %.3f ms, "
+								  "connected after %.3f ms, first byte of the answer after %.3f ms; "
+								  "%lld bytes sent, %lld received.",
+								  attempt->limiter_ms, answer->lookup_ms, answer->connect_ms,
+								  answer->first_byte_ms, (long long) answer->bytes_sent,
+								  (long long) answer->bytes_received) : 0,
 			 errhidestmt(true),
 			 errhidecontext(true)));
 }

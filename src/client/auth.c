@@ -316,6 +316,12 @@ cs_auth_failure(const CsAuth *auth)
 }
 
 /* READY, FAILED → ASKING; a key is always READY */
+bool
+cs_auth_exchanging(const CsAuth *auth)
+{
+	return auth->state == AUTH_EXCHANGING;
+}
+
 void
 cs_auth_again(CsAuth *auth)
 {

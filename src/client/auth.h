@@ -30,6 +30,9 @@ extern const char *cs_auth_header(const CsAuth *auth);
  */
 extern const CsFailure *cs_auth_failure(const CsAuth *auth);
 
+/* Is it this process that gets a token now? */
+extern bool cs_auth_exchanging(const CsAuth *auth);
+
 /* Time has passed since there was an outcome: forget it and advance again. */
 extern void cs_auth_again(CsAuth *auth);
 

@@ -55,6 +55,7 @@ struct CsCall
 	instr_time	pause_since;	/* in PAUSING */
 	int			pause_ms;
 	bool		for_budget;		/* the pause is the limiter's */
+	uint64		ticket;			/* among those who wait for the budget; 0: it does not */
 	int			asked_ms;		/* of all pauses, what the partner asked for */
 	CsFailure	failure;
 };
@@ -239,6 +240,7 @@ refuse_to_wait(CsCall *call, int ms)
 	MemoryContext old = MemoryContextSwitchTo(call->cxt);
 	CsFailure  *failure = &call->failure;
 	const char *server = call->account->server;
+	int			waiting;
 
 	memset(failure, 0, sizeof(*failure));
 	failure->kind = CS_FAILURE_RATE_LIMIT_WAIT;
@@ -252,10 +254,13 @@ refuse_to_wait(CsCall *call, int ms)
 		failure->message = psprintf("%s on server \"%s\": "
 									"the budget of %d requests a minute is used up",
 									call->spec.endpoint, server, call->account->rate_limit);
-	failure->detail = psprintf("The next request may go out in %.1f s; it has waited %.1f s "
-							   "of the %.1f s that cupsource.rate_limit_wait allows.",
-							   ms / 1000.0, call->limiter_ms / 1000.0,
-							   cs_guc_rate_limit_wait / 1000.0);
+	cs_limiter_leave(call->account->shared, &call->ticket);
+	waiting = cs_limiter_waiting(call->account->shared);
+	failure->detail = psprintf("The next request may go out in %.1f s, and %d %s for it; "
+							   "this one has waited %.1f s of the %.1f s "
+							   "that cupsource.rate_limit_wait allows.",
+							   ms / 1000.0, waiting, waiting == 1 ? "other waits" : "others wait",
+							   call->limiter_ms / 1000.0, cs_guc_rate_limit_wait / 1000.0);
 	failure->hint = pstrdup("Try again later, or raise cupsource.rate_limit_wait.");
 	end_with_failure(call);
 	MemoryContextSwitchTo(old);
@@ -266,7 +271,7 @@ static void
 ask_for_budget(CsCall *call)
 {
 	int			ms = cs_limiter_acquire(call->account->shared, call->account->rate_limit,
-										call->spec.priority);
+										call->spec.priority, &call->ticket);
 
 	if (ms == 0)
 		start_attempt(call);
@@ -362,13 +367,27 @@ cs_call_advance(CsCall *call, long *wait_ms)
 	}
 }
 
+static CsWaitFor
+waits_for(const CsCall *call)
+{
+	switch (call->state)
+	{
+		case CALL_PAUSING:
+			return call->for_budget ? CS_WAIT_FOR_BUDGET : CS_WAIT_FOR_RETRY;
+		case CALL_TOKEN:
+			return cs_auth_exchanging(call->auth) ? CS_WAIT_FOR_ANSWER : CS_WAIT_FOR_TOKEN;
+		default:
+			return CS_WAIT_FOR_ANSWER;
+	}
+}
+
 void
 cs_call_finish(CsCall *call)
 {
 	long		wait_ms;
 
 	while (!cs_call_advance(call, &wait_ms))
-		cs_http_wait(wait_ms);
+		cs_http_wait(wait_ms, waits_for(call));
 }
 
 const CsFailure *

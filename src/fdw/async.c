@@ -97,7 +97,7 @@ cs_async_configure_wait(AsyncRequest *request)
 
 	cs_http_advance();
 	while (append->as_syncdone && !any_answered(append, &wait_ms))
-		cs_http_wait(wait_ms);
+		cs_http_wait(wait_ms, CS_WAIT_FOR_ANSWER);
 	if (is_answered(request, &wait_ms))
 		complete(request);
 }

@@ -1,6 +1,7 @@
 /*
  * ops.c
- *	  What shared memory knows, as rows: request statistics and processes.
+ *	  What shared memory knows, as rows: request statistics, accounts and
+ *	  processes.
  *
  * The views in ops.sql decide who sees which rows.
  */
@@ -12,15 +13,18 @@
 #include "utils/timestamp.h"
 
 #include "src/base/state.h"
+#include "src/shared/contact.h"
 #include "src/shared/serve.h"
 #include "src/shared/stats.h"
 
 #define REQUEST_COLUMNS 20
 #define WORKER_COLUMNS 10
+#define ACCOUNT_COLUMNS 14
 
 PG_FUNCTION_INFO_V1(cs_sql_stat_requests);
 PG_FUNCTION_INFO_V1(cs_sql_stat_reset);
 PG_FUNCTION_INFO_V1(cs_sql_stat_workers);
+PG_FUNCTION_INFO_V1(cs_sql_stat_accounts);
 
 /* cs_internal.stat_requests(): a row per server and endpoint of this database. */
 Datum
@@ -114,6 +118,61 @@ cs_sql_stat_workers(PG_FUNCTION_ARGS)
 		values[n++] = TimestampTzGetDatum(info->drain_since);
 		values[n++] = Int64GetDatum(info->drain_sent);
 		Assert(n == WORKER_COLUMNS);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* A time of shared memory, in which 0 means never. */
+static Datum
+time_or_null(TimestampTz time, bool *isnull)
+{
+	*isnull = time == 0;
+	return TimestampTzGetDatum(time);
+}
+
+/* cs_internal.stat_accounts(): a row per server of this database and account used through it. */
+Datum
+cs_sql_stat_accounts(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	CsContact  *contacts;
+	int			ncontacts;
+	int			i;
+
+	cs_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+
+	contacts = cs_contact_copy(&ncontacts);
+	for (i = 0; i < ncontacts; i++)
+	{
+		const CsContact *contact = &contacts[i];
+		Datum		values[ACCOUNT_COLUMNS];
+		bool		nulls[ACCOUNT_COLUMNS] = {0};
+		int			n = 0;
+
+		values[n++] = CStringGetTextDatum(contact->server);
+		values[n++] = CStringGetTextDatum(contact->account);
+		values[n++] = Int32GetDatum(contact->rate_limit);
+		values[n++] = Int32GetDatum(contact->used);
+		values[n++] = Int32GetDatum(contact->waiting);
+		values[n++] = Int32GetDatum(contact->paused_ms);
+		values[n] = time_or_null(contact->token_obtained_at, &nulls[n]);
+		n++;
+		values[n] = time_or_null(contact->token_obtained_at == 0 ? 0 : contact->token_expires_at,
+								 &nulls[n]);
+		n++;
+		nulls[n] = !contact->has_skew;
+		values[n++] = Float8GetDatum(contact->skew_us / 1000.0);
+		values[n++] = TimestampTzGetDatum(contact->last_at);
+		values[n] = time_or_null(contact->answered_at, &nulls[n]);
+		n++;
+		values[n] = time_or_null(contact->failed_at, &nulls[n]);
+		n++;
+		values[n++] = Int32GetDatum(contact->failures_in_a_row);
+		values[n] = time_or_null(contact->unauthorized_at, &nulls[n]);
+		n++;
+		Assert(n == ACCOUNT_COLUMNS);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

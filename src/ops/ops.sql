@@ -51,11 +51,59 @@ CREATE VIEW @extschema@.cs_stat_requests WITH (security_barrier) AS
       OR EXISTS (SELECT FROM cs_internal.visible_servers AS v
                   WHERE v.server OPERATOR(pg_catalog.=) s.server);
 COMMENT ON VIEW @extschema@.cs_stat_requests IS
-'Requests since the start of the server or cs_stat_reset(), one row per server and endpoint of this database; every attempt counts. '
+'Requests since the first start of the server, its last crash or cs_stat_reset(), one row per server and endpoint of this database; every attempt counts. '
 'errors is the sum of: refused_4xx (without 429), rate_limited_429, refused_5xx, not_sent (no address, no connection, no TLS, or the own limiter), timeouts, malformed (answers that could not be used) and other_failures. '
 'Times in milliseconds, bytes as on the wire; limiter_ms is the time waited for the account''s budget, which total_ms does not contain. '
 'Shows the servers on which the user has USAGE, and all to members of pg_read_all_stats.';
 GRANT SELECT ON @extschema@.cs_stat_requests TO PUBLIC;
+
+-- Whose figures a role may see: of servers that it may use, or of all.
+CREATE VIEW cs_internal.monitored_servers WITH (security_barrier) AS
+  SELECT s.oid AS serverid, s.srvname::pg_catalog.text AS server, s.srvoptions AS options
+    FROM pg_catalog.pg_foreign_server AS s
+    JOIN pg_catalog.pg_foreign_data_wrapper AS w ON w.oid OPERATOR(pg_catalog.=) s.srvfdw
+   WHERE w.fdwname OPERATOR(pg_catalog.=) 'cupsource'
+     AND (pg_catalog.has_server_privilege(s.oid, 'USAGE')
+          OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'));
+COMMENT ON VIEW cs_internal.monitored_servers IS
+'The partner accounts whose figures the current user may see: those with USAGE, and all for members of pg_read_all_stats.';
+REVOKE ALL ON cs_internal.monitored_servers FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.stat_accounts(
+  OUT server pg_catalog.text,
+  OUT account pg_catalog.text,
+  OUT rate_limit pg_catalog.int4,
+  OUT used pg_catalog.int4,
+  OUT waiting pg_catalog.int4,
+  OUT paused_ms pg_catalog.int4,
+  OUT token_obtained_at pg_catalog.timestamptz,
+  OUT token_expires_at pg_catalog.timestamptz,
+  OUT clock_skew_ms pg_catalog.float8,
+  OUT last_at pg_catalog.timestamptz,
+  OUT answered_at pg_catalog.timestamptz,
+  OUT failed_at pg_catalog.timestamptz,
+  OUT failures_in_a_row pg_catalog.int4,
+  OUT unauthorized_at pg_catalog.timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 10
+AS 'MODULE_PATHNAME', 'cs_sql_stat_accounts';
+COMMENT ON FUNCTION cs_internal.stat_accounts() IS
+'The accounts behind the view cs_stat_accounts, for all servers of this database.';
+
+CREATE VIEW @extschema@.cs_stat_accounts WITH (security_barrier) AS
+  SELECT a.server, a.account, a.rate_limit, a.used, a.waiting, a.paused_ms, a.token_obtained_at,
+         a.token_expires_at, a.clock_skew_ms, a.last_at, a.answered_at, a.failed_at,
+         a.failures_in_a_row, a.unauthorized_at
+    FROM cs_internal.stat_accounts() AS a
+    JOIN cs_internal.monitored_servers AS m ON m.server OPERATOR(pg_catalog.=) a.server;
+COMMENT ON VIEW @extschema@.cs_stat_accounts IS
+'Accounts that this database has used since the start of the server: one row per server and key (account tells the keys '
+'of a server apart). rate_limit: requests a minute that this cluster may use, 0 for any number; used: of them, in the '
+'last minute, by all databases; waiting: requests that wait for the next; paused_ms: the partner has asked for a pause '
+'(429). clock_skew_ms: the partner''s clock minus ours, by its last Date header, to half a second. answered_at, '
+'failed_at: the last request with and without a usable answer; failures_in_a_row: since the last answer; '
+'unauthorized_at: the credentials were refused (401, 403) and not taken since. Visible as cs_stat_requests is.';
+GRANT SELECT ON @extschema@.cs_stat_accounts TO PUBLIC;
 
 CREATE FUNCTION @extschema@.cs_stat_reset() RETURNS pg_catalog.void
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE

@@ -47,11 +47,22 @@ typedef struct CsTokenState
 	char		token[CS_TOKEN_MAX_LENGTH + 1];
 } CsTokenState;
 
+/* A request that was told to come back for the budget; forgotten some time after it should have. */
+typedef struct CsWaiting
+{
+	uint64		ticket;			/* 0: a free entry */
+	int64		until;			/* monotonic */
+} CsWaiting;
+
+#define CS_WAITING_MAX 128
+
 struct CsSharedAccount
 {
 	CsAccountKey key;			/* must be first: the hash key; never changes */
 	LWLock		lock;			/* protects the following */
 	CsBudget	budget;
+	uint64		last_ticket;
+	CsWaiting	waiting[CS_WAITING_MAX];
 	CsTokenState token;
 };
 
@@ -167,6 +178,8 @@ extern Size cs_stats_shmem_size(void);
 extern void cs_stats_shmem_attach(void);
 extern Size cs_changes_shmem_size(void);
 extern void cs_changes_shmem_attach(void);
+extern Size cs_contact_shmem_size(void);
+extern void cs_contact_shmem_attach(void);
 extern Size cs_wake_shmem_size(void);
 extern void cs_wake_shmem_attach(void);
 extern Size cs_handoff_shmem_size(void);

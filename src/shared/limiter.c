@@ -10,6 +10,9 @@
  * the first minute may therefore count from zero while the partner's does
  * not; it answers 429 then, and the account pauses.
  *
+ * Who waits is only counted, for those who look: a ticket stands until its
+ * holder should have come back, so one that was killed is not counted for ever.
+ *
  * Locks: the account's own, for a walk through its log at the most.
  */
 #include "postgres.h"
@@ -17,29 +20,137 @@
 #include "src/shared/layout.h"
 #include "src/shared/limiter.h"
 
+/* How long after its time a request that waited is still counted, if it says nothing. */
+#define TICKET_GRACE_US INT64CONST(1000000)
+
+/*
+ * A test of some minutes is over in less if they are shorter: in the build for
+ * the tests (src/base/crash.h) the environment of the postmaster may say how
+ * many times as fast the budget's clock runs.
+ */
+#ifdef CUPSOURCE_CRASH_POINTS
+static int64
+clock_speed(void)
+{
+	static int64 speed = 0;
+
+	if (speed == 0)
+	{
+		const char *text = getenv("CUPSOURCE_CLOCK_SPEED");
+
+		speed = text ? Max(strtol(text, NULL, 10), 1) : 1;
+	}
+	return speed;
+}
+#else
+#define clock_speed() INT64CONST(1)
+#endif
+
+static int64
+budget_clock(void)
+{
+	return cs_monotonic_us() * clock_speed();
+}
+
 /* Rounded up: who comes back after so many milliseconds is not too early. */
 static int
 milliseconds(int64 us)
 {
-	return (int) Min((us + 999) / 1000, INT_MAX);
+	int64		unit = 1000 * clock_speed();
+
+	return (int) Min((us + unit - 1) / unit, INT_MAX);
+}
+
+/* The ticket's entry, or for a new one any that is free or out of date; NULL: none. */
+static CsWaiting *
+waiting_entry(CsSharedAccount *account, uint64 ticket, int64 now)
+{
+	CsWaiting  *room = NULL;
+
+	for (int i = 0; i < CS_WAITING_MAX; i++)
+	{
+		CsWaiting  *entry = &account->waiting[i];
+
+		if (entry->ticket == ticket && ticket != 0)
+			return entry;
+		if (entry->until <= now)
+			room = entry;
+	}
+	return room;
+}
+
+static void
+take_ticket(CsSharedAccount *account, uint64 *ticket, int64 now, int64 wait)
+{
+	CsWaiting  *entry = waiting_entry(account, *ticket, now);
+
+	if (*ticket == 0)
+		*ticket = ++account->last_ticket;
+	if (entry == NULL)
+		return;
+	entry->ticket = *ticket;
+	entry->until = now + wait + TICKET_GRACE_US;
+}
+
+static void
+give_ticket_back(CsSharedAccount *account, uint64 *ticket)
+{
+	for (int i = 0; i < CS_WAITING_MAX; i++)
+	{
+		CsWaiting  *entry = &account->waiting[i];
+
+		if (entry->ticket == *ticket)
+			entry->ticket = entry->until = 0;
+	}
+	*ticket = 0;
 }
 
 int
-cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority)
+cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority, uint64 *ticket)
 {
+	int64		now;
 	int64		wait;
 
 	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
-	wait = cs_budget_acquire(&account->budget, cs_monotonic_us(), per_minute, priority);
+	now = budget_clock();
+	wait = cs_budget_acquire(&account->budget, now, per_minute, priority);
+	if (wait > 0)
+		take_ticket(account, ticket, now, wait);
+	else if (*ticket != 0)
+		give_ticket_back(account, ticket);
 	LWLockRelease(&account->lock);
 	return milliseconds(wait);
+}
+
+void
+cs_limiter_leave(CsSharedAccount *account, uint64 *ticket)
+{
+	if (*ticket == 0)
+		return;
+	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
+	give_ticket_back(account, ticket);
+	LWLockRelease(&account->lock);
+}
+
+int
+cs_limiter_waiting(CsSharedAccount *account)
+{
+	int64		now;
+	int			waiting = 0;
+
+	LWLockAcquire(&account->lock, LW_SHARED);
+	now = budget_clock();
+	for (int i = 0; i < CS_WAITING_MAX; i++)
+		waiting += account->waiting[i].until > now;
+	LWLockRelease(&account->lock);
+	return waiting;
 }
 
 void
 cs_limiter_refund(CsSharedAccount *account)
 {
 	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
-	cs_budget_refund(&account->budget, cs_monotonic_us());
+	cs_budget_refund(&account->budget, budget_clock());
 	LWLockRelease(&account->lock);
 }
 
@@ -47,7 +158,7 @@ void
 cs_limiter_pause(CsSharedAccount *account, int ms)
 {
 	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
-	cs_budget_pause(&account->budget, cs_monotonic_us(), (int64) ms * 1000);
+	cs_budget_pause(&account->budget, budget_clock(), (int64) ms * 1000 * clock_speed());
 	LWLockRelease(&account->lock);
 }
 
@@ -65,7 +176,7 @@ cs_limiter_paused(CsSharedAccount *account)
 	int64		left;
 
 	LWLockAcquire(&account->lock, LW_SHARED);
-	left = cs_budget_paused(&account->budget, cs_monotonic_us());
+	left = cs_budget_paused(&account->budget, budget_clock());
 	LWLockRelease(&account->lock);
 	return milliseconds(left);
 }
@@ -76,7 +187,7 @@ cs_limiter_used(CsSharedAccount *account)
 	int			used;
 
 	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
-	used = cs_budget_used(&account->budget, cs_monotonic_us());
+	used = cs_budget_used(&account->budget, budget_clock());
 	LWLockRelease(&account->lock);
 	return used;
 }

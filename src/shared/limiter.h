@@ -23,9 +23,17 @@ typedef enum CsPriority
 
 /*
  * Takes one request from the budget of 'per_minute' (0: no limit).  Returns 0
- * if it was granted, else the milliseconds after which to ask again.
+ * if it was granted, else the milliseconds after which to ask again.  *ticket
+ * is 0 at first and the caller's to keep: those that wait are counted by it.
  */
-extern int	cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority);
+extern int	cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority,
+							   uint64 *ticket);
+
+/* Does not come back for its request.  Who never says so is counted for a second longer. */
+extern void cs_limiter_leave(CsSharedAccount *account, uint64 *ticket);
+
+/* How many wait, up to CS_WAITING_MAX. */
+extern int	cs_limiter_waiting(CsSharedAccount *account);
 
 /* Gives back a grant whose request certainly was not sent. */
 extern void cs_limiter_refund(CsSharedAccount *account);

@@ -47,6 +47,7 @@ shmem_request(void)
 	RequestAddinShmemSpace(hash_estimate_size(cs_guc_max_accounts, sizeof(CsSharedAccount)));
 	RequestAddinShmemSpace(cs_stats_shmem_size());
 	RequestAddinShmemSpace(cs_changes_shmem_size());
+	RequestAddinShmemSpace(cs_contact_shmem_size());
 	RequestAddinShmemSpace(cs_wake_shmem_size());
 	RequestAddinShmemSpace(cs_handoff_shmem_size());
 	RequestNamedLWLockTranche(TRANCHE, CS_LOCK_COUNT);
@@ -70,6 +71,7 @@ shmem_startup(void)
 							 HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	cs_stats_shmem_attach();
 	cs_changes_shmem_attach();
+	cs_contact_shmem_attach();
 	cs_wake_shmem_attach();
 	cs_handoff_shmem_attach();
 	LWLockRelease(AddinShmemInitLock);
@@ -111,6 +113,8 @@ account_init(CsSharedAccount *account)
 	LWLockInitialize(&account->lock, locks[0].lock.tranche);
 	memset(&account->budget, 0, sizeof(account->budget));
 	memset(&account->token, 0, sizeof(account->token));
+	account->last_ticket = 0;
+	memset(account->waiting, 0, sizeof(account->waiting));
 }
 
 /* The entry for a key that found no room: made once, for the life of the process. */

@@ -7,21 +7,34 @@
  * it is full all the same, requests of further endpoints go uncounted, with
  * one LOG line per process; a request never fails for its statistics.
  *
+ * A clean stop of the server leaves them in a file, and the next start takes
+ * them from there and removes it.  After a crash there is no file, and
+ * counting begins anew; so does it if the file is not of this version.
+ *
  * Locks: CS_LOCK_TABLES, shared to count in an entry that exists (the entry's
  * spinlock protects its counters), exclusive to add and remove entries.
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/hsearch.h"
 
+#include "src/base/compat.h"
 #include "src/base/guc.h"
 #include "src/shared/layout.h"
 #include "src/shared/stats.h"
 
 #define ENTRIES_PER_ACCOUNT 16
+
+#define STATS_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/cupsource.stat"
+#define STATS_FILE_FORMAT 0x43550001	/* changes with what an entry is */
 
 /* Compared as bytes: zeroed before it is filled. */
 typedef struct StatsKey
@@ -52,6 +65,118 @@ cs_stats_shmem_size(void)
 	return hash_estimate_size(max_slots(), sizeof(StatsSlot));
 }
 
+/* What the file is of, and how much stands in it: all of it must fit. */
+typedef struct StatsFileHeader
+{
+	uint32		format;
+	uint32		server_version;
+	uint32		entry_size;
+	uint32		entries;
+} StatsFileHeader;
+
+static void
+file_header(StatsFileHeader *header, long entries)
+{
+	memset(header, 0, sizeof(*header));
+	header->format = STATS_FILE_FORMAT;
+	header->server_version = CS_SERVER_VERSION;
+	header->entry_size = sizeof(StatsKey) + sizeof(CsStatsEntry);
+	header->entries = (uint32) entries;
+}
+
+static bool
+write_entries(FILE *file)
+{
+	HASH_SEQ_STATUS scan;
+	StatsSlot  *slot;
+	bool		good = true;
+
+	hash_seq_init(&scan, slots);
+	while ((slot = hash_seq_search(&scan)) != NULL)
+		good = good && fwrite(&slot->key, sizeof(slot->key), 1, file) == 1 &&
+			fwrite(&slot->counters, sizeof(slot->counters), 1, file) == 1;
+	return good;
+}
+
+/* In the postmaster, when every other process has ended. */
+static void
+save(int code, Datum arg)
+{
+	StatsFileHeader header;
+	FILE	   *file;
+	bool		good;
+
+	if (code != 0 || slots == NULL)
+		return;
+	file = AllocateFile(STATS_FILE ".tmp", PG_BINARY_W);
+	good = file != NULL;
+	if (good)
+	{
+		file_header(&header, hash_get_num_entries(slots));
+		good = fwrite(&header, sizeof(header), 1, file) == 1 && write_entries(file);
+		good = FreeFile(file) == 0 && good;
+	}
+	if (good)
+		(void) durable_rename(STATS_FILE ".tmp", STATS_FILE, LOG);
+	else
+	{
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not write file \"%s\": %m", STATS_FILE ".tmp")));
+		unlink(STATS_FILE ".tmp");
+	}
+}
+
+/* False: the file breaks off. */
+static bool
+read_entries(FILE *file, uint32 entries)
+{
+	for (uint32 i = 0; i < entries; i++)
+	{
+		StatsKey	key;
+		CsStatsEntry counters;
+		StatsSlot  *slot;
+
+		if (fread(&key, sizeof(key), 1, file) != 1 ||
+			fread(&counters, sizeof(counters), 1, file) != 1)
+			return false;
+		slot = hash_search(slots, &key, HASH_ENTER_NULL, NULL);
+		if (slot == NULL)		/* there is less room now */
+			return true;
+		SpinLockInit(&slot->mutex);
+		slot->counters = counters;
+	}
+	return true;
+}
+
+/* In the postmaster, before there is any other process. */
+static void
+load(void)
+{
+	StatsFileHeader expected;
+	StatsFileHeader header;
+	FILE	   *file = AllocateFile(STATS_FILE, PG_BINARY_R);
+
+	if (file == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG,
+					(errcode_for_file_access(),
+					 errmsg("could not read file \"%s\": %m", STATS_FILE)));
+		return;
+	}
+	if (fread(&header, sizeof(header), 1, file) == 1)
+	{
+		file_header(&expected, header.entries);
+		if (memcmp(&header, &expected, sizeof(header)) == 0 && !read_entries(file, header.entries))
+			ereport(LOG,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("file \"%s\" breaks off", STATS_FILE)));
+	}
+	FreeFile(file);
+	unlink(STATS_FILE);
+}
+
 void
 cs_stats_shmem_attach(void)
 {
@@ -61,6 +186,11 @@ cs_stats_shmem_attach(void)
 	info.entrysize = sizeof(StatsSlot);
 	slots = ShmemInitHash("cupsource statistics", max_slots(), max_slots(), &info,
 						  HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+	if (!IsUnderPostmaster && hash_get_num_entries(slots) == 0)
+	{
+		load();
+		on_shmem_exit(save, (Datum) 0);
+	}
 }
 
 static void

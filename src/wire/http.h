@@ -84,13 +84,23 @@ extern void cs_http_release(CsHttpRequest *request);
 /* How many transfers are under way in this process. */
 extern int	cs_http_active(void);
 
+/* What is waited for, as pg_stat_activity shows it (from PostgreSQL 17 on). */
+typedef enum CsWaitFor
+{
+	CS_WAIT_FOR_ANSWER,			/* CupsourceHttp */
+	CS_WAIT_FOR_BUDGET,			/* CupsourceRateLimit */
+	CS_WAIT_FOR_RETRY,			/* CupsourceRetry: the pause before another try */
+	CS_WAIT_FOR_TOKEN,			/* CupsourceToken: another process gets it */
+	CS_WAIT_FOR_WORK			/* CupsourceWorker: nothing is under way */
+} CsWaitFor;
+
 /*
  * Waits until a transfer of this process ends, the latch is set or 'timeout_ms'
  * (-1: none) has passed; resets the latch and checks for interrupts, so it
  * throws on cancel and leaves with the postmaster.  The one place of the
  * project that waits for the network.
  */
-extern void cs_http_wait(long timeout_ms);
+extern void cs_http_wait(long timeout_ms, CsWaitFor reason);
 
 /* 'text' (UTF-8 bytes) percent-encoded for a path segment or a query value. */
 extern char *cs_http_escape(const char *text);

@@ -65,7 +65,13 @@ static WaitEventSet *wait_set = NULL;
 static int	wait_set_capacity = 0;	/* sockets that it can take */
 static int	wait_set_used = 0;
 static bool wait_set_stale = true;	/* build it anew before the next wait */
-static uint32 wait_event_http = 0;
+
+/* By CsWaitFor; allocated when first waited for. */
+static const char *const wait_names[] =
+{
+	"CupsourceHttp", "CupsourceRateLimit", "CupsourceRetry", "CupsourceToken", "CupsourceWorker"
+};
+static uint32 wait_events[lengthof(wait_names)];
 
 static dlist_head waiting = DLIST_STATIC_INIT(waiting);
 static int	nwaiting = 0;
@@ -486,7 +492,7 @@ shorter_wait(long a, long b)
  * true if the latch was set.  Throws.
  */
 static bool
-wait_once(long timeout_ms)
+wait_once(long timeout_ms, CsWaitFor reason)
 {
 	WaitEvent	events[16];
 	int			nevents;
@@ -495,7 +501,7 @@ wait_once(long timeout_ms)
 
 	arm_watches();
 	nevents = WaitEventSetWait(wait_set, timeout_ms, events, lengthof(events),
-							   CS_WAIT_EVENT(wait_event_http, "CupsourceHttp"));
+							   CS_WAIT_EVENT(wait_events[reason], wait_names[reason]));
 	for (int i = 0; i < nevents; i++)
 	{
 		Watch	   *watch;
@@ -524,7 +530,7 @@ wait_once(long timeout_ms)
 }
 
 void
-cs_http_wait(long timeout_ms)
+cs_http_wait(long timeout_ms, CsWaitFor reason)
 {
 	instr_time	start;
 	long		left = timeout_ms;
@@ -543,7 +549,7 @@ cs_http_wait(long timeout_ms)
 		if (some_ended)
 			break;
 		(void) timer_is_due(&delay);
-		if (wait_once(shorter_wait(left, delay)) || some_ended)
+		if (wait_once(shorter_wait(left, delay), reason) || some_ended)
 			break;
 		if (timeout_ms == 0)
 			break;

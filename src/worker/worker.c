@@ -70,7 +70,7 @@ wait_for_something(long timeout_ms)
 
 	PG_TRY();
 	{
-		cs_http_wait(timeout_ms);
+		cs_http_wait(timeout_ms, cs_orders_in_flight() > 0 ? CS_WAIT_FOR_ANSWER : CS_WAIT_FOR_WORK);
 	}
 	PG_CATCH();
 	{

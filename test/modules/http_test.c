@@ -164,7 +164,7 @@ http_send(PG_FUNCTION_ARGS)
 			left--;
 		}
 		if (left > 0)
-			cs_http_wait(-1);
+			cs_http_wait(-1, CS_WAIT_FOR_ANSWER);
 	}
 	MemoryContextDelete(cxt);
 	return (Datum) 0;
@@ -178,7 +178,7 @@ http_wait(PG_FUNCTION_ARGS)
 	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(start);
-	cs_http_wait(PG_GETARG_INT32(0));
+	cs_http_wait(PG_GETARG_INT32(0), CS_WAIT_FOR_ANSWER);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, start);
 	PG_RETURN_INT32((int32) INSTR_TIME_GET_MILLISEC(end));

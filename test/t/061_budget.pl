@@ -102,8 +102,30 @@ is($node->safe_psql('postgres', $calls, extra_params => [ '-U', 'auditor' ]), 7,
 $node->safe_psql('postgres', 'GRANT USAGE ON FOREIGN SERVER shop_v1 TO clerk');
 is($node->safe_psql('postgres', $calls, extra_params => [ '-U', 'clerk' ]), 7, 'and so does who may use it');
 
+my $counters = 'SELECT * FROM cs_stat_requests';
+my $before = $node->safe_psql('postgres', $counters);
 $node->restart;
-is($node->safe_psql('postgres', $calls), 0, 'a restart begins anew');
+is($node->safe_psql('postgres', $counters), $before, 'a clean restart keeps every counter');
+ok(!-e $node->data_dir . '/pg_stat/cupsource.stat', 'and leaves no file that a crash would bring back');
+$node->psql('postgres', q{SELECT pg_backend_pid() AS pid \gset
+\setenv PID :pid
+\! kill -9 $PID
+SELECT 1});
+wait_for($node, 'SELECT true');
+is($node->safe_psql('postgres', $calls), 0, 'after a crash they begin anew');
+
+# A file that is not what we left.
+$sandbox->no_faults;
+$node->safe_psql('postgres', 'SELECT * FROM cs_products(max_rows => 1)');
+for my $length (3, 100)
+{
+	$node->stop;
+	truncate $node->data_dir . '/pg_stat/cupsource.stat', $length or die;
+	$node->start;
+	is($node->safe_psql('postgres', $calls), 0, "a file of $length bytes is not taken for statistics");
+	$node->safe_psql('postgres', 'SELECT * FROM cs_products(max_rows => 1)');
+}
+like(slurp_file($node->logfile), qr{LOG:  file "pg_stat/cupsource.stat" breaks off}, 'which the log says');
 
 $sandbox->stop;
 $node->stop;
