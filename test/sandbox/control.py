@@ -297,7 +297,7 @@ def change_wallet(store, value):
 
 
 def post_settings(app, _request, body):
-    body = members(body, "rate_limit", "retry_after", "latency_ms", "token_ttl", "lifecycle",
+    body = members(body, "rate_limit", "minute", "retry_after", "latency_ms", "token_ttl", "lifecycle",
                    "step_seconds", "order_status", "webhook_auto", "signature", "shape",
                    "wallet", "webhook_secret")
     with app.store.lock:

@@ -47,6 +47,7 @@ def default_settings():
     """Settings as the documents and the command line's defaults have them."""
     return {
         "rate_limit": dict(DOCUMENTED_LIMITS),
+        "minute": MINUTE,                   # the seconds in which it counts
         "retry_after": "seconds",           # or "date"
         "latency_ms": 0,
         "token_ttl": 86400,
@@ -225,13 +226,14 @@ class Store:
             if not limit:
                 return None
             now = self.now()
+            minute = self.settings["minute"]
             hits = key.hits
-            while hits and hits[0] <= now - MINUTE:
+            while hits and hits[0] <= now - minute:
                 hits.popleft()
             if len(hits) < limit:
                 hits.append(now)
                 return None
-            return hits[len(hits) - limit] + MINUTE - now
+            return hits[len(hits) - limit] + minute - now
 
     def retry_after(self, seconds, form=None):
         """Retry-After in the form that is set: whole seconds or an HTTP date."""
