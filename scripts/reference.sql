@@ -24,7 +24,7 @@ INSERT INTO sections VALUES
   (3, 'Follow orders', NULL,
    '^cs_(orders?|order_(status|tracking|lines|events|attempts)|shipments|queue|resolve_order|adopt_queue|resume)$'),
   (4, 'Webhooks', NULL, 'webhook|signature'),
-  (5, 'Operate', NULL, '^cs_(stat_|progress|prune|version|error)');
+  (5, 'Operate', NULL, '^cs_(stat_|health|progress|prune|version|error)');
 
 -- One row for each heading; a view and functions may share a name.
 CREATE TEMP TABLE objects AS

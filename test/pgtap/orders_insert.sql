@@ -36,7 +36,7 @@ SELECT ok(id = currval('cs_internal.order_id') AND origin = cs_internal.origin()
 INSERT INTO erp SELECT 'bulk' || n, 1 + n % 7 FROM generate_series(1, 500) AS n;
 SELECT is((SELECT count(*) FROM cs_internal.orders WHERE external_id LIKE 'bulk%'), 500::bigint, '500 rows of one INSERT');
 SELECT lives_ok(format('SELECT bt_index_check(%L, true)', indexrelid::regclass), 'sound: ' || indexrelid::regclass)
-  FROM pg_index WHERE indrelid = 'cs_internal.orders'::regclass ORDER BY 1;
+  FROM pg_index WHERE indrelid = 'cs_internal.orders'::regclass ORDER BY indexrelid;
 
 -- ---- the external id ----
 
