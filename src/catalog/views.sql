@@ -8,19 +8,22 @@ CREATE VIEW @extschema@.cs_products WITH (security_barrier) AS
   SELECT p.server, p.product_id, p.sku, p.code, p.name, p.brand, p.category, p.material, p.capacity,
          p.certifications, p.unit_price, p.list_price, p.blank_cost, p.currency, p.min_order_qty, p.stock_status,
          p.lead_time_days, NULL::integer AS variation_count, NULL::integer AS priced_variation_count,
-         NULL::boolean AS is_featured, p.image_url, p.raw, p.fetched_at, p.discontinued_at
+         NULL::boolean AS is_featured, p.image_url, NULL::text[] AS images, NULL::jsonb AS categories,
+         NULL AS description, NULL AS fit_type, NULL AS care, NULL AS sizing, p.raw, p.fetched_at, p.discontinued_at
     FROM cs_internal.products AS p
     JOIN cs_internal.visible_servers AS v ON v.server = p.server
   UNION ALL
   SELECT m.server, m.model_id, NULL, m.code, m.name, m.brand, NULL, m.material, NULL,
          NULL, m.from_unit_price, m.from_list_price, m.from_blank_cost, m.currency, NULL, NULL,
          NULL, m.variation_count, m.priced_variation_count,
-         m.is_featured, m.primary_image_url, coalesce(m.raw || m.detail_raw, m.detail_raw, m.raw),
+         m.is_featured, m.primary_image_url, m.images, m.categories,
+         m.description, m.fit_type, m.care, m.sizing, coalesce(m.raw || m.detail_raw, m.detail_raw, m.raw),
          m.fetched_at, m.discontinued_at
     FROM cs_internal.models AS m
     JOIN cs_internal.visible_servers AS v ON v.server = m.server;
 COMMENT ON VIEW @extschema@.cs_products IS
-'Products of all accounts, cached. A CustomHub row is a model: sku is NULL and the prices are the lowest among its variations. '
+'Products of all accounts, cached. A CustomHub row is a model: sku is NULL and the prices are the lowest among its variations; '
+'images, categories and copy (description, fit_type, care, sizing) are from its detail. '
 'Money in major units of currency. fetched_at is when the row was first read as it stands; cs_catalog_status says how fresh the catalogue is. '
 'discontinued_at: no longer on offer. raw: the partner''s object, where it has fields beyond these.';
 

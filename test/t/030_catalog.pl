@@ -113,6 +113,7 @@ is(sql(q{SELECT to_jsonb(p) - 'fetched_at' - 'server' FROM cs_product('prod_8x92
 	  NULL AS capacity, '{FSC-MIX,BPI_Compostable}'::text[] AS certifications, 0.14 AS unit_price, NULL AS list_price,
 	  NULL AS blank_cost, 'USD' AS currency, 1000 AS min_order_qty, 'available' AS stock_status, 3 AS lead_time_days,
 	  NULL AS variation_count, NULL AS priced_variation_count, NULL AS is_featured, NULL AS image_url, NULL AS raw,
+	  NULL AS images, NULL AS categories, NULL AS description, NULL AS fit_type, NULL AS care, NULL AS sizing,
 	  NULL AS discontinued_at) AS r}),
 	'the product of the v2 document');
 is(sql(q{SELECT product_id FROM cs_product('CS-CF-12DW', 'shop_v2')}), 'prod_8x92k4m', 'by its SKU too');
@@ -172,6 +173,10 @@ for my $server ('shop_v1', 'shop_v2')
 }
 is(sql(qq{SELECT count(*) FROM (SELECT to_jsonb(v) - 'fetched_at' FROM cs_variations('$model', 'hub') AS v
 	EXCEPT SELECT to_jsonb(v) - 'fetched_at' FROM cs_variations AS v) AS x}), 0, 'and so are the variations of a model');
+my $copy = 'Runs true to size.|Machine wash cold, inside out, with like colors. Tumble dry low.|Unisex retail fit|T-Shirts|'
+  . '{https://cdn.customhub.io/bc3001-1.jpg,https://cdn.customhub.io/bc3001-2.jpg}';
+is(sql("SELECT sizing, care, fit_type, categories -> 0 ->> 'name', images FROM $_"), $copy, "all images, categories, sizing and copy: $_")
+  for "cs_product('$model', 'hub')", "cs_model('$model', 'hub')", "cs_products WHERE code = 'BC3001'", "cs_models WHERE code = 'BC3001'";
 is(sql(q{SELECT concat_ws('|', server, sku, name, unit_price, currency, min_order_qty, lead_time_days) FROM cs_prices WHERE sku = 'CS-CF-12DW' AND server = 'shop_v2'}),
 	'shop_v2|CS-CF-12DW|Double-Wall 12oz Coffee Cup|0.14|USD|1000|3', 'prices across accounts');
 is(sql(q{SELECT cs_item_cost('BC-3001-L-BLACK', '{width1}', 'DTF')}), '8.18', "the document's cost of a printed item");

@@ -251,8 +251,9 @@ END
 );
 $partner->answers("GET /api/v1/models/$id" => $model, times => 5);
 is(fields($node, "SELECT * FROM $_('$id')"), $detail{$_}, "Get a model: $_") for sort keys %detail;
-is(fields($node, "SELECT product_id, unit_price, list_price, blank_cost, currency, variation_count, priced_variation_count FROM cs_product('$id')"),
-	<<"END", 'as a product: the lowest prices of its variations');
+is(fields($node, "SELECT product_id, unit_price, list_price, blank_cost, currency, variation_count, priced_variation_count,
+		images, categories, material, fit_type FROM cs_product('$id')"),
+	<<"END", 'as a product: the lowest prices of its variations, all images and categories, and its copy');
 product_id: $id
 unit_price: 8.18
 list_price: 8.18
@@ -260,6 +261,10 @@ blank_cost: 5.68
 currency: USD
 variation_count: 1
 priced_variation_count: 1
+images: ["https://cdn.../bc3001-1.jpg"]
+categories: [{"id": "7d0c...", "name": "T-Shirts"}]
+material: 100% Airlume combed and ring-spun cotton, 32 single 4.2 oz.
+fit_type: Unisex retail fit
 END
 is_deeply(authorized(), [ ("GET /api/v1/models/$id") x 5 ], 'each by the documented request');
 
