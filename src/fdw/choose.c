@@ -189,5 +189,6 @@ cs_fetch_choose(CsScan *scan)
 	if (!possible)
 		scan->answer->complete = true;
 	scan->dropped = false;
+	scan->ahead_at = -1;
 	(void) rewind_answer(scan);
 }

@@ -10,6 +10,7 @@
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/ruleutils.h"
 
 #include "src/base/compat.h"
@@ -170,4 +171,19 @@ cs_explain_scan(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Bytes Received", NULL, cost.bytes_received, es);
 	if (es->timing)
 		ExplainPropertyFloat("Limiter Wait", "ms", cost.limiter_ms, 3, es);
+}
+
+void
+cs_explain_modify(ModifyTableState *state, ResultRelInfo *result, List *private, int subplan,
+				  ExplainState *es)
+{
+	const CsTable *table = cs_table_get(RelationGetRelid(result->ri_RelationDesc));
+	const CsOrderApi *orders = table->api->orders;
+
+	if (!es->verbose)
+		return;
+	if (state->operation == CMD_INSERT)
+		ExplainPropertyText("Remote Request", psprintf("POST %s", orders->create_path), es);
+	else if (state->operation == CMD_DELETE)
+		ExplainPropertyText("Remote Request", psprintf("DELETE %s", orders->cancel_path), es);
 }

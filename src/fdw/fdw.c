@@ -37,6 +37,7 @@ cs_sql_fdw_handler(PG_FUNCTION_ARGS)
 	routine->BeginForeignInsert = cs_modify_begin_insert;
 	routine->ExecForeignInsert = cs_modify_insert;
 	routine->ExecForeignDelete = cs_modify_delete;
+	routine->ExplainForeignModify = cs_explain_modify;
 
 	routine->ImportForeignSchema = cs_import_schema;
 

@@ -235,6 +235,7 @@ typedef struct CsScan
 	CsAnswer   *answer;			/* the current one; NULL: to be chosen */
 	CsAnswer	only_answer;	/* if not 'keep' */
 	int64		handed_out;		/* rows of it */
+	int64		ahead_at;		/* after so many the next page is asked for */
 	bool		choose_anew;	/* before the next row: the conditions may have changed */
 	bool		dropped;		/* rows of it are not in the store any more */
 
@@ -278,6 +279,7 @@ extern void cs_fetch_abandon(CsScan *scan);
 /* What the scan has cost so far. */
 extern CsCallCost cs_fetch_cost(const CsScan *scan);
 
+extern bool cs_scan_read(CsScan *scan, Tuplestorestate *store, TupleTableSlot *slot);
 extern void cs_scan_begin(ForeignScanState *node, int eflags);
 extern TupleTableSlot *cs_scan_iterate(ForeignScanState *node);
 extern void cs_scan_rescan(ForeignScanState *node);
@@ -293,6 +295,8 @@ extern void cs_async_notify(AsyncRequest *request);
 
 struct ExplainState;
 extern void cs_explain_scan(ForeignScanState *node, struct ExplainState *es);
+extern void cs_explain_modify(ModifyTableState *state, ResultRelInfo *result, List *private,
+							  int subplan, struct ExplainState *es);
 
 /* ---- modify.c ---- */
 

@@ -9,10 +9,10 @@
  *	  a detail, which has the rows or completes the one of the list; or
  *	  a detail for each id that is known, completed from the list if need be.
  *
- * One request is on the wire at a time, except that the next page of a list
- * is asked for ahead when all rows are wanted.  cs_fetch_poll and
- * cs_fetch_step are the two halves of that: the first asks, the second takes
- * the answer.  Everything lives in the answer's context, and goes with it.
+ * One request is on the wire at a time; where all rows are wanted, the next
+ * page of a list is asked for when half of the one before is used up.
+ * cs_fetch_poll asks and cs_fetch_step takes the answer.  Everything lives in
+ * the answer's context, and goes with it.
  */
 #include "postgres.h"
 
@@ -242,7 +242,7 @@ begin_list(CsScan *scan)
 		goal = -1;
 	scan->list = cs_pager_begin(scan->answer_cxt, scan->account, list, scan->arguments.filters,
 								scan->arguments.n, NULL, cs_page_size(list, goal),
-								CS_PRIORITY_LIVE, scan->read_ahead && scan->goal < 0);
+								CS_PRIORITY_LIVE, false);
 }
 
 static void
@@ -306,7 +306,7 @@ next_listed_row(CsScan *scan)
 {
 	TupleTableSlot *slot = scan->early_row;
 
-	while (tuplestore_gettupleslot(scan->listed, true, false, scan->listed_row))
+	while (cs_scan_read(scan, scan->listed, scan->listed_row))
 	{
 		if (scan->early == NULL)
 			return true;
@@ -431,6 +431,7 @@ static void
 take_page(CsScan *scan)
 {
 	const CsPage *page = cs_pager_next(scan->list);
+	int64		before;
 
 	if (page == NULL)
 	{
@@ -446,7 +447,9 @@ take_page(CsScan *scan)
 		cs_rows_each(scan->list_reader, page->document, -1, take_listed_row, scan);
 		return;
 	}
+	before = scan->answer->rows;
 	cs_rows_each(scan->list_reader, page->document, -1, take_row, scan);
+	scan->ahead_at = scan->read_ahead && page->next ? (before + scan->answer->rows) / 2 : -1;
 	if (scan->goal >= 0 && page->next)
 		cs_pager_expect(scan->list, scan->answer->rows < scan->goal ?
 						scan->goal - scan->answer->rows : -1);

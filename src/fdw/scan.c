@@ -212,18 +212,37 @@ cs_scan_begin(ForeignScanState *node, int eflags)
 
 /* ---- Rows ---- */
 
+/*
+ * The next row of a store into its slot.  A row that was on disk belongs to
+ * the slot, so it must not be in a context that is gone before.
+ */
+bool
+cs_scan_read(CsScan *scan, Tuplestorestate *store, TupleTableSlot *slot)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->cxt);
+	bool		found = tuplestore_gettupleslot(store, true, false, slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
 /* The next row that is there into the scan's slot; false if none is. */
 static bool
 take_stored(CsScan *scan, TupleTableSlot *slot)
 {
 	int			natts = scan->tupdesc->natts;
+	long		wait_ms;
 
 	if (scan->handed_out >= scan->answer->rows)
 		return false;
 	tuplestore_select_read_pointer(scan->rows, CS_POINTER_READ);
-	if (!tuplestore_gettupleslot(scan->rows, true, false, scan->row))
+	if (!cs_scan_read(scan, scan->rows, scan->row))
 		elog(ERROR, "rows of foreign scan are missing");
 	scan->handed_out++;
+
+	/* In time for who uses up the page, and not for who only looks at its beginning. */
+	if (scan->handed_out == scan->ahead_at)
+		(void) cs_fetch_poll(scan, &wait_ms);
 	slot_getallattrs(scan->row);
 	memcpy(slot->tts_values, scan->row->tts_values, natts * sizeof(Datum));
 	memcpy(slot->tts_isnull, scan->row->tts_isnull, natts * sizeof(bool));

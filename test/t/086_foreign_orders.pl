@@ -1,0 +1,111 @@
+#!/usr/bin/perl
+#
+# Orders as a foreign table: INSERT places, DELETE cancels, by the call path;
+# everything else is refused by name.
+use strict;
+use warnings;
+use CupsourceTest;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0);
+my $node = cupsource_node('foreign_orders', conf => "cupsource.rollback_grace = '1s'\n");
+create_accounts($node, $sandbox, options => { rate_limit => 0 });
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+
+sql("CREATE SCHEMA $_; IMPORT FOREIGN SCHEMA api FROM SERVER $_ INTO $_") for qw(hub shop_v1 shop_v2);
+my $lines = q{'[{"sku": "BC-3001-L-BLACK", "quantity": 2}]'};
+my $address = q{'{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}'};
+
+# ---- INSERT ----
+
+$sandbox->forget;
+is(sql(qq{INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-1', $lines, $address)
+	RETURNING id, server, external_id, path, state, remote_status, total, lines}),
+	'1|hub|po-1|call|placed|ApprovalPending|16.06|[{"sku": "BC-3001-L-BLACK", "quantity": 2}]', 'an order is placed and returned');
+is($sandbox->count(method => 'POST', path => '.*/orders'), 1, 'with one request');
+is(sql(qq{INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-1', $lines, $address) RETURNING id, state}),
+	'1|placed', 'the same again returns the order that is there');
+is($sandbox->count(method => 'POST', path => '.*/orders'), 1, 'without another request');
+sql(qq{CREATE TABLE erp (po text, quantity int); INSERT INTO erp VALUES ('po-2', 1), ('po-3', 3);
+	INSERT INTO hub.orders (external_id, lines, ship_to)
+	SELECT po, jsonb_build_array(jsonb_build_object('sku', 'BC-3001-L-BLACK', 'quantity', quantity)), $address FROM erp});
+is(sql(q{SELECT string_agg(concat_ws(' ', external_id, state, item_count), ', ' ORDER BY external_id) FROM hub.orders}),
+	'po-1 placed 1, po-2 placed 1, po-3 placed 1', 'from a table of the ERP, and as the partner has them');
+is(sql(q{SELECT string_agg(concat_ws(' ', external_id, order_number IS NOT NULL, items_subtotal, shipping_cost), ', ' ORDER BY external_id) FROM hub.orders}),
+	'po-1 t 11.36 4.20, po-2 t 5.68 4.20, po-3 t 17.04 4.20', 'with what only their details say');
+is(sql(q{SELECT string_agg(concat_ws(' ', o.external_id, i.sku, i.quantity), ', ' ORDER BY o.external_id)
+	FROM cs_orders AS o JOIN hub.order_items AS i ON i.remote_id = o.remote_id}),
+	'po-1 BC-3001-L-BLACK 2, po-2 BC-3001-L-BLACK 1, po-3 BC-3001-L-BLACK 3', 'and their items');
+is(sql(q{SELECT string_agg(DISTINCT type, ' ') FROM hub.order_events}), 'created', 'and events');
+is(sql(qq{INSERT INTO shop_v1.orders (external_id, lines, ship_to, options)
+	VALUES ('po-1', '[{"sku": "CS-8OZ-ECO", "quantity": 1000}]', '{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201"}',
+	  '{"currency": "USD"}') RETURNING server, state, remote_status}), 'shop_v1|placed|submitted',
+	'also where the partner lists no orders');
+is(sql(q{COPY hub.orders (external_id, lines, ship_to) FROM stdin;
+po-4	[{"sku": "BC-3001-L-BLACK", "quantity": 1}]	{"name": "Jane", "line1": "1 St", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}
+\.
+SELECT state FROM cs_orders WHERE external_id = 'po-4' AND server = 'hub'}), 'placed', 'also by COPY');
+
+# What goes wrong is said as cs_create_order says it.
+is(query_state($node, qq{INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-1', '[{"sku": "BC-3001-L-BLACK", "quantity": 9}]', $address)}),
+	'23505', 'another content under the same id');
+is(query_state($node, qq{INSERT INTO hub.orders (lines, ship_to) VALUES ($lines, $address)}), '22004', 'no external id');
+is(query_state($node, qq{INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-x', '[{"sku": "none", "quantity": 1}]', $address)}),
+	'PA400', 'a refusal of the partner');
+is(query_state($node, qq{INSERT INTO hub.orders (external_id, lines, ship_to, total) VALUES ('po-x', $lines, $address, 1)}),
+	'0A000', 'a column that is the partner\'s to say');
+is(query_state($node, qq{INSERT INTO hub.orders (server, external_id, lines, ship_to) VALUES ('shop_v1', 'po-x', $lines, $address)}),
+	'22023', 'another server');
+
+# A transaction that rolls back.
+sql(qq{BEGIN; INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-5', $lines, $address); ROLLBACK});
+wait_for_state($node, 'po-5', 'cancelled');
+is(sql(q{SELECT state FROM hub.orders WHERE external_id = 'po-5'}), 'cancelled', 'an order of a transaction that rolls back is cancelled');
+
+# ---- DELETE ----
+
+$sandbox->forget;
+is(sql(q{DELETE FROM hub.orders WHERE external_id = 'po-2' RETURNING external_id, state, remote_status}), 'po-2|cancelled|Cancelled',
+	'DELETE cancels');
+is($sandbox->count(method => 'DELETE'), 1, 'with one request');
+is(sql(q{SELECT state FROM cs_orders WHERE external_id = 'po-2'}), 'cancelled', 'as the journal has it');
+is(sql(q{WITH gone AS (DELETE FROM hub.orders AS o USING erp WHERE erp.po = o.external_id AND o.state = 'placed' RETURNING o.external_id)
+	SELECT string_agg(external_id, ' ') FROM gone}), 'po-3', 'by a join with a local table');
+$sandbox->advance((sql(q{SELECT remote_id FROM cs_orders WHERE server = 'hub' AND external_id = 'po-1'})), 'InProduction');
+is(query_state($node, q{DELETE FROM hub.orders WHERE external_id = 'po-1'}), 'PA400', 'what cannot be cancelled any more is an error');
+
+# ---- Everything else ----
+
+my %refused = (
+	q{UPDATE hub.orders SET state = 'x'} => qr/cannot update foreign table "orders"/,
+	q{DELETE FROM shop_v1.orders} => qr/foreign table "orders" does not allow deletes/,
+	q{TRUNCATE hub.orders} => qr/cannot truncate foreign table "orders"/,
+	q{INSERT INTO hub.models (name) VALUES ('x')} => qr/foreign table "models" does not allow inserts/,
+	q{DELETE FROM hub.products} => qr/foreign table "products" does not allow deletes/,
+	q{UPDATE shop_v2.products SET sku = 'x'} => qr/cannot update foreign table "products"/,
+	q{INSERT INTO hub.orders (external_id) VALUES ('x') ON CONFLICT DO NOTHING} => qr/INSERT into foreign table "orders" cannot have ON CONFLICT/,
+	q{SET default_transaction_read_only = on; INSERT INTO hub.orders (external_id) VALUES ('x')} => qr/cannot execute INSERT in a read-only transaction/);
+$sandbox->forget;
+for my $statement (sort keys %refused)
+{
+	my ($status, $out, $err) = $node->psql('postgres', $statement);
+
+	like($err, $refused{$statement}, $statement);
+}
+is($sandbox->count, 0, 'nobody is asked for these');
+like(sql("EXPLAIN (VERBOSE, COSTS OFF) INSERT INTO hub.orders (external_id) VALUES ('x')"), qr/^Insert on hub\.orders\n +Remote Request: POST \/api\/v1\/orders\n/,
+	'EXPLAIN shows the request of an INSERT');
+like(sql("EXPLAIN (VERBOSE, COSTS OFF) DELETE FROM hub.orders WHERE external_id = 'x'"), qr/Remote Request: DELETE \/api\/v1\/orders\/\{id\}\n/, 'and of a DELETE');
+
+# ---- Rights ----
+
+sql(q{CREATE ROLE clerk LOGIN; GRANT USAGE ON SCHEMA hub TO clerk; GRANT SELECT, INSERT, DELETE ON hub.orders TO clerk;
+	CREATE VIEW desk AS SELECT external_id, lines, ship_to FROM hub.orders; GRANT INSERT ON desk TO clerk});
+is(query_state($node, qq{SET ROLE clerk; INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('po-6', $lines, $address)}),
+	'42501', 'without USAGE on the server there is no order');
+is(query_state($node, qq{SET ROLE clerk; INSERT INTO desk VALUES ('po-6', $lines, $address)}),
+	'00000', 'through a view it is one of its owner');
+is(sql(q{SELECT created_by = current_user FROM cs_orders WHERE external_id = 'po-6'}), 't', 'who has placed it');
+
+done_testing;
