@@ -413,6 +413,19 @@ for my $form ([ 'hex', 0 ], [ 'hex', 1 ], [ 'base64', 0 ], [ 'base64', 1 ])
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_webhook_events WHERE type LIKE 'sandbox.%'}), 4, 'each is there once');
 
+# Registering is never sent twice.
+for ([ { action => 'drop_after' }, 'PA009' ], [ { action => 'drop_before' }, 'PA009' ], [ { action => 'status', status => 403 }, 'PA403' ],
+	[ { action => 'status', status => 500 }, 'PA500' ])
+{
+	my ($fault, $expected) = @$_;
+
+	$sandbox->forget;
+	$sandbox->faults({ method => 'POST', path => '/webhooks$', times => 1, %$fault });
+	is(query_state($node, q{SELECT cs_register_webhook('https://erp.example/hook')}), $expected, "$expected: registering, " . join(' ', map {"$_ $fault->{$_}"} sort keys %$fault));
+	is($sandbox->count(path => '/v2/webhooks'), 1, '... and one POST');
+}
+$sandbox->no_faults;
+
 # Polling is what remains for that which no webhook told.
 $node->safe_psql('postgres', q{ALTER SERVER shop_v2 OPTIONS (SET poll_interval '30 s')});
 ordered('told', $branding);
