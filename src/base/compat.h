@@ -81,7 +81,7 @@
 	((cache) != 0 ? (cache) : ((cache) = WaitEventExtensionNew(name)))
 #else
 #define CS_CREATE_WAIT_EVENT_SET(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
-#define CS_WAIT_EVENT(cache, name) ((void) (cache), PG_WAIT_EXTENSION)
+#define CS_WAIT_EVENT(cache, name) ((void) (cache), (void) (name), PG_WAIT_EXTENSION)
 #endif
 
 /* A jsonb value in the making: begun as {0}, the root in 'result' at the end. */
