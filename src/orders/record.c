@@ -225,13 +225,26 @@ is_doubtful(int64 order_id)
 	return ask_about(&is_doubtful, order_id);
 }
 
+/* Does nobody want it so far but callers, who may yet roll back? */
+static bool
+is_only_called_for(int64 order_id)
+{
+	static CsStatement is_only_called_for = {
+		"SELECT cs_internal.is_only_called_for($1)", 1, {INT8OID}
+	};
+
+	return ask_about(&is_only_called_for, order_id);
+}
+
 /* To a caller that waits no more for an order which goes on without it. */
 static void
-tell_unknown(const CsTransfer *transfer, const CsFailure *last)
+tell_impatient(const CsTransfer *transfer, const CsFailure *last, bool arrived)
 {
 	CsFailure	failure = *last;
 
-	if (last->delivery == CS_DELIVERY_NOT_SENT)
+	if (!arrived)
+		failure.hint = "The order stays in the queue, where it was before, and is tried again.";
+	else if (last->delivery == CS_DELIVERY_NOT_SENT)
 	{
 		failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
 		failure.message = psprintf("it is unknown whether order \"%s\" was placed",
@@ -245,8 +258,9 @@ tell_unknown(const CsTransfer *transfer, const CsFailure *last)
 
 /*
  * Again later.  A caller waits for so many tries only, and for none that is
- * too far away; then an order that was never sent has failed, and one that may
- * have been placed goes on without it.
+ * too far away.  Then an order that was never sent, and that nobody else
+ * wants, has failed; one that may have been placed, or that a transaction has
+ * committed, goes on without it.
  */
 static void
 again(const CsTransfer *transfer, const CsFailure *failure)
@@ -255,15 +269,17 @@ again(const CsTransfer *transfer, const CsFailure *failure)
 	bool		exhausted = tries > 0 &&
 		(tries > cs_guc_max_retries || failure->retry_after_ms > cs_guc_rate_limit_wait);
 
-	if (exhausted && failure->delivery == CS_DELIVERY_NOT_SENT &&
-		!may_have_arrived(transfer->order_id))
+	bool		arrived = failure->delivery != CS_DELIVERY_NOT_SENT ||
+		(exhausted && may_have_arrived(transfer->order_id));
+
+	if (exhausted && !arrived && is_only_called_for(transfer->order_id))
 	{
 		fail(transfer, failure, false);
 		return;
 	}
 	put_back(transfer, failure, tries > 0 ? tries : attempts_of(transfer->order_id));
 	if (exhausted)
-		tell_unknown(transfer, failure);
+		tell_impatient(transfer, failure, arrived);
 }
 
 static void

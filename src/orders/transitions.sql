@@ -340,6 +340,16 @@ COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
 'True if an attempt had no answer, or one that does not say whether the order was made.';
 REVOKE ALL ON FUNCTION cs_internal.is_doubtful(bigint) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.is_only_called_for(order_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM cs_internal.orders AS o
+                  WHERE o.id = is_only_called_for.order_id AND o.caller_xids IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION cs_internal.is_only_called_for(bigint) IS
+'True if only callers want the order, and none of their transactions is known to have committed.';
+REVOKE ALL ON FUNCTION cs_internal.is_only_called_for(bigint) FROM PUBLIC;
+
 -- cancelling → cancelled.
 CREATE FUNCTION cs_internal.order_cancelled(order_id bigint, a cs_internal.remote_order) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

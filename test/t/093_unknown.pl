@@ -127,6 +127,16 @@ is($sandbox->count(posts('hub')), 1, 'one request was sent');
 is(state_of('turned-away'), 'failed', 'the order was never placed');
 $node->safe_psql('postgres', q{SELECT cs_resume('hub')});
 
+# ---- queued, then called in vain ----
+
+$sandbox->reset;
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (SET base_url 'http://127.0.0.1:1')});
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'queued-first'));
+is(query_state($node, order('cs_create_order', 'hub', 'queued-first')), 'PA002', 'who calls for a queued order and loses patience is told why');
+is(state_of('queued-first'), 'queued', 'but it stays queued, because that was committed');
+$node->safe_psql('postgres', "ALTER SERVER hub OPTIONS (SET base_url '" . $sandbox->url . "'); SELECT cs_resume('hub')");
+wait_for_state($node, 'queued-first', 'placed');
+
 # ---- called in vain, then queued under the same external id ----
 
 for my $rolled_back (0, 1)
