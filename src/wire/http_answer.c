@@ -88,6 +88,18 @@ digits(const char *text, int count)
 	return value;
 }
 
+/* Has the text the layout's characters, wherever that has another than '_'? */
+static bool
+is_laid_out(const char *text, const char *layout)
+{
+	for (; *layout; text++, layout++)
+	{
+		if (*text == '\0' || (*layout != '_' && *text != *layout))
+			return false;
+	}
+	return *text == '\0';
+}
+
 /*
  * An HTTP-date in seconds since 1970, or -1.  The form that servers send,
  * "Sun, 06 Nov 1994 08:49:37 GMT", is read here, since every answer has one
@@ -105,7 +117,7 @@ http_date(const char *value)
 				second;
 	time_t		time;
 
-	if (strlen(value) == 29 && strcmp(value + 25, " GMT") == 0)
+	if (is_laid_out(value, "___, __ ___ ____ __:__:__ GMT"))
 	{
 		day = digits(value + 5, 2);
 		for (int i = 0; i < 12 && month == NULL; i++)
