@@ -63,7 +63,7 @@ MODULE_big  = cupsource
 endif
 DATA_built  = cupsource--$(EXTVERSION).sql
 PGFILEDESC  = "cupsource - order at wholesale partners from SQL"
-EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/modules/*.o test/modules/*.d test/modules/*.so test/isolation/results test/isolation/output_iso
+EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/modules/*.o test/modules/*.d test/modules/*.so test/fuzz/build test/sanitize/*.so test/isolation/results test/isolation/output_iso
 
 PKG_CONFIG  ?= pkg-config
 PG_CPPFLAGS  = $(shell $(PKG_CONFIG) --cflags libcurl json-c) -MMD -MP \
@@ -78,7 +78,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test test-matrix torture bench docs dist
+TOOL_GOALS   = help stage demo test test-matrix torture fuzz bench docs dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -96,7 +96,7 @@ stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what 
 demo:   ## the whole story on a throwaway PostgreSQL and the sandbox; KEEP=1 leaves it running
 	@KEEP='$(KEEP)' scripts/demo.sh
 
-test:   ## every test; ONLY="checks build lint unit sandbox regress isolation pgtap tap"; STAGE=/tmp/x
+test:   ## every test; ONLY="checks build lint unit fuzz sandbox regress isolation pgtap tap"; STAGE=/tmp/x
 	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh
 
 test-matrix: ## the tests on PostgreSQL 15, 17 and 18, each in a Debian of its own; VERSIONS="17 18" ONLY=tap CHROOTS=/var/tmp/x
@@ -104,6 +104,9 @@ test-matrix: ## the tests on PostgreSQL 15, 17 and 18, each in a Debian of its o
 
 torture: ## kills everything at random for longer than "make test" does; ORDERS=10000 SEED=1
 	@ORDERS='$(ORDERS)' SEED='$(SEED)' scripts/torture.sh
+
+fuzz:   ## libFuzzer on answers, headers, webhooks and order forms; SECONDS=60 each; CORPUS=/tmp/x keeps what it finds
+	@SECONDS_EACH='$(SECONDS)' CORPUS='$(CORPUS)' STAGE='$(STAGE)' scripts/fuzz.sh
 
 bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' scripts/bench.sh
@@ -169,8 +172,26 @@ $(TEST_MODULES:%=%.so): %.so: %.o
 install-tests: $(TEST_MODULES:%=%.so)
 	$(INSTALL_SHLIB) $^ '$(DESTDIR)$(pkglibdir)/'
 
+# libFuzzer's targets, in one module that a single-user server loads: the
+# sources once more, by clang and with the sanitizers (scripts/fuzz.sh).
+FUZZ_FLAGS   = -g -O1 -fPIC -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all -shared-libasan
+FUZZ_SOURCES = $(wildcard test/fuzz/*.c) src/base/errors.c $(WIRE:%=src/wire/%.c) $(API:%=src/api/%.c) \
+	src/client/rows.c src/client/shape.c src/webhooks/event.c
+# Those that test/fuzz/headers.c includes are not compiled for themselves.
+FUZZ_SOURCES := $(filter-out src/wire/http_transfer.c src/wire/http_answer.c,$(FUZZ_SOURCES))
+FUZZ_OBJS    = $(FUZZ_SOURCES:%.c=test/fuzz/build/%.o)
+test/fuzz/build/fuzz.so: $(FUZZ_OBJS)
+	clang $(FUZZ_FLAGS) -shared -Wl,-Bsymbolic -o $@ $^ \
+		"$$(clang -print-file-name=libclang_rt.fuzzer_no_main-$$(uname -m).a)" -lstdc++ $(SHLIB_LINK)
+test/sanitize/first.so: test/sanitize/first.c
+	$(CC) -O1 -fPIC -shared -Wl,-z,initfirst -o $@ $<
+test/fuzz/build/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(FUZZ_FLAGS) $(CLANG_CFLAGS) $(CPPFLAGS) -c -o $@ $<
+
 print-%:
 	@echo $($*)
 
--include $(OBJS:.o=.d) $(TEST_MODULES:%=%.d) $(UNITS:%=test/unit/build/%.d)
+-include $(OBJS:.o=.d) $(TEST_MODULES:%=%.d) $(UNITS:%=test/unit/build/%.d) $(FUZZ_OBJS:.o=.d)
 endif

@@ -3,7 +3,7 @@
 # packages.sh: install the Debian packages that something needs and that are
 # missing; where nothing is missing, say nothing and need nothing.
 #
-#   scripts/packages.sh build|demo|bench
+#   scripts/packages.sh build|demo|fuzz|bench
 #   scripts/packages.sh test [PART...]     for these parts of the tests; default: all
 #
 # It looks for the thing (a program, a header), not for the package, so that a
@@ -32,6 +32,7 @@ perl_has() { perl -e 'for (@INC) { exit 0 if -e "$_/$ARGV[0]" } exit 1' "$1"; }
 curl_is_openssl() { pkg-config --exists libcurl && curl-config --ssl-backends | grep -q OpenSSL; }
 pgxs() { [ -e "$("$config" --pgxs)" ]; }
 server() { [ -x "$bindir/initdb" ]; }
+fuzzer() { [ -e "$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a")" ]; }
 
 # part PART test [WANTED...]: is it wanted?
 part()
@@ -88,8 +89,15 @@ case ${1:-} in
 		need libipc-run-perl "PostgreSQL's test modules use it" perl_has IPC/Run.pm
 		part pgtap "$@" && need pgtap "tests of the state transitions" pgtap
 		part build "$@" && need clang "the second compiler" have clang
+		part fuzz "$@" && need clang "compiles what is fuzzed" have clang
+		part fuzz "$@" && need libclang-rt-dev "libFuzzer and AddressSanitizer" fuzzer
 		part lint "$@" && need clang-tidy "static analysis" have clang-tidy
 		part lint "$@" && need cppcheck "static analysis" have cppcheck
+		;;
+	fuzz)
+		build
+		need clang "compiles what is fuzzed" have clang
+		need libclang-rt-dev "libFuzzer and AddressSanitizer" fuzzer
 		;;
 	bench)
 		build
@@ -97,7 +105,7 @@ case ${1:-} in
 		need nginx "the server that is measured against" test -x /usr/sbin/nginx
 		;;
 	*)
-		echo "usage: scripts/packages.sh build|demo|test|bench" >&2
+		echo "usage: scripts/packages.sh build|demo|test|fuzz|bench" >&2
 		exit 2
 		;;
 esac

@@ -12,7 +12,7 @@
 
 . "$(dirname "$0")/stage.sh"
 
-parts="checks build lint unit sandbox regress isolation pgtap tap"
+parts="checks build lint unit fuzz sandbox regress isolation pgtap tap"
 only=${ONLY:-$parts}
 for part in $only; do
 	case " $parts " in
@@ -123,6 +123,13 @@ test_unit()
 	check "compile the drivers" stage_run make -s -j2 PG_CONFIG="$stage_bin/pg_config" unit
 	[ $bad -eq 0 ] || { count 0 1; return; }
 	harness --exec "" $(cd "$STAGE/src" && find test/unit/build -type f -executable | sort)
+}
+
+# A quarter of a minute for each target; "make fuzz" has more time.
+test_fuzz()
+{
+	STAGED=yes STAGE=$STAGE SECONDS_EACH=15 "$stage_top"/scripts/fuzz.sh 2>&1 | tee "$STAGE/log/fuzz.lines"
+	count "$(grep -c '^ok ' "$STAGE/log/fuzz.lines")" "$(grep -c '^not ok ' "$STAGE/log/fuzz.lines")"
 }
 
 test_sandbox()

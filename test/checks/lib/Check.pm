@@ -15,7 +15,7 @@ our @EXPORT = qw(files text without_comments catches passes holds);
 
 # What make and the tests leave behind.
 my $built = qr{^(?:cupsource--[^/]*\.sql|results/|dist/|tmp_check/|regression\.)
-	|/results/|^test/unit/build/|__pycache__|\.(?:o|d|so|bc)$|^\.git/}x;
+	|/results/|^test/(?:unit|fuzz)/build/|__pycache__|\.(?:o|d|so|bc)$|^\.git/}x;
 
 # Names of the project's files that match, sorted.
 sub files
