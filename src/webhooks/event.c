@@ -206,12 +206,28 @@ read_status(Reader *reader, CsEvent *event)
 		event->state = cs_api_order_state(reader->api, TextDatumGetCString(event->remote_status));
 }
 
+/* Of sound JSON, what jsonb cannot hold: a number beyond numeric, a character unknown here. */
+static Datum
+jsonb_of(const CsJson *document)
+{
+	Datum		jsonb;
+	char	   *problem;
+
+	if (!cs_datum_from_json(CS_TYPE_JSONB, document, &jsonb, &problem))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("the payload of the webhook cannot be stored as jsonb"),
+				 errdetail("In it, %s.", problem)));
+	return jsonb;
+}
+
 void
 cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
 {
 	Reader		reader = {api, parse(payload)};
 
 	memset(event, 0, sizeof(*event));
+	event->payload = jsonb_of(reader.document);
 	initStringInfo(&reader.problems);
 	event->id = read_id(&reader, "event_id");
 	if (event->id == 0)
@@ -223,7 +239,6 @@ cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
 	event->rejection_reason = read_named(&reader, "rejection_reason");
 	read_status(&reader, event);
 	event->parcels = read_parcels(&reader);
-	event->payload = cs_jsonb_from_utf8(payload->data, payload->length);
 	if (reader.problems.len > 0)
 		event->problem = CStringGetTextDatum(reader.problems.data);
 }

@@ -52,7 +52,7 @@ typedef struct CsEvent
 	Datum		payload;		/* jsonb */
 } CsEvent;
 
-/* Throws 22P02 for what is no JSON object.  Everything in the current context. */
+/* Throws 22P02 for what is no JSON object or cannot be stored.  All in the current context. */
 extern void cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event);
 
 #endif							/* CS_WEBHOOKS_WEBHOOKS_H */

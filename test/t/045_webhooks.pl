@@ -164,6 +164,7 @@ for (
 	[ '22P02', '[1]', signed('[1]'), 'no object' ], [ '22P02', '', signed(''), 'nothing' ],
 	[ '22P02', '{"id": "a\u0000b"}', signed('{"id": "a\u0000b"}'), 'a NUL' ], [ '22P02', "{\"id\": \"\xff\"}", signed("{\"id\": \"\xff\"}"), 'not UTF-8' ],
 	[ '22P02', '[' x 100, signed('[' x 100), 'nested' ],
+	[ '22P02', '{"id": 1e99999999}', signed('{"id": 1e99999999}'), 'a number that jsonb cannot hold' ],
   )
 {
 	is(refused(@$_[ 1, 2 ]), $_->[0], "$_->[0]: $_->[3]");
