@@ -88,7 +88,7 @@ static const CsColumn variation_columns[] =
 {
 	{"product_id", CS_TYPE_IDENTIFIER, 0, "id", CS_COLUMN_REQUIRED},
 	{"variation_id", CS_TYPE_IDENTIFIER, 1, "id", CS_COLUMN_REQUIRED},
-	{"sku", CS_TYPE_TEXT, 1, "sku", CS_COLUMN_REQUIRED},
+	{"sku", CS_TYPE_IDENTIFIER, 1, "sku", CS_COLUMN_REQUIRED},
 	{"variation_description", CS_TYPE_TEXT, 1, "variationDescription"},
 	{"variation2_description", CS_TYPE_TEXT, 1, "variation2Description"},
 	{"variation2_hex", CS_TYPE_TEXT, 1, "variation2Hex"},
@@ -105,7 +105,7 @@ static const CsColumn variation_columns[] =
 static const CsColumn placement_columns[] =
 {
 	{"product_id", CS_TYPE_IDENTIFIER, 0, "id", CS_COLUMN_REQUIRED},
-	{"placement", CS_TYPE_TEXT, 1, "code", CS_COLUMN_REQUIRED},
+	{"placement", CS_TYPE_IDENTIFIER, 1, "code", CS_COLUMN_REQUIRED},
 	{"label", CS_TYPE_TEXT, 1, "label"},
 	{"max_width_inches", CS_TYPE_NUMERIC, 1, "maxWidthInches"},
 	{"max_height_inches", CS_TYPE_NUMERIC, 1, "maxHeightInches"},
@@ -116,8 +116,8 @@ static const CsColumn placement_columns[] =
 static const CsColumn print_method_columns[] =
 {
 	{"product_id", CS_TYPE_IDENTIFIER, 0, "id", CS_COLUMN_REQUIRED},
-	{"placement", CS_TYPE_TEXT, 1, "code", CS_COLUMN_REQUIRED},
-	{"print_method", CS_TYPE_TEXT, 2, "code", CS_COLUMN_REQUIRED},
+	{"placement", CS_TYPE_IDENTIFIER, 1, "code", CS_COLUMN_REQUIRED},
+	{"print_method", CS_TYPE_IDENTIFIER, 2, "code", CS_COLUMN_REQUIRED},
 	{"label", CS_TYPE_TEXT, 2, "label"},
 	{"price", CS_TYPE_NUMERIC, 2, "price"},
 	{"price_source", CS_TYPE_TEXT, 2, "priceSource"},

@@ -11,7 +11,11 @@
  * there.  Absence counts when the list is read by cursor and the partner's
  * total, the same on each page, agrees with what was seen; or when a second
  * complete run misses the row too; a model also when its detail is answered
- * with 404.  A list without any row is not taken at its word the first time.
+ * with 404.
+ *
+ * A partner's mistake must not take the catalogue away: if more than half of
+ * it is missing at once, or all, a run believes it only if a user has asked
+ * for an entire one.
  */
 #include "postgres.h"
 
@@ -25,6 +29,7 @@
 
 #define FILTER_MAX_KB (16 * 1024)
 #define CHUNK 1000				/* stored ids that are looked at together */
+#define FEW 10					/* so many may go whatever their share */
 
 static CsStatement offered_statement = {
 	.sql = "SELECT i FROM cs_internal.items_on_offer($1, $2, $3) AS i",
@@ -91,12 +96,19 @@ mark_chunk(CsRun *run, bool models, bool confirmed, Datum *ids, int nids)
 	run->skus -= cs_run_result("skus");
 }
 
+/* What was found among the stored rows on offer. */
+typedef struct Tally
+{
+	int64		offered;
+	int64		absent;
+} Tally;
+
 /*
  * Looks at the stored rows after 'after'; returns the last one's id, or NULL
- * at the end.  Counts them in *offered.
+ * at the end.  Marks the absent ones, or only counts.
  */
 static Datum
-check_chunk(CsRun *run, bool models, bool confirmed, Datum after, int64 *offered)
+check_chunk(CsRun *run, bool models, bool confirmed, bool mark, Datum after, Tally *tally)
 {
 	Datum		values[3] = {run->server, after, Int64GetDatum(CHUNK)};
 	Datum		last = (Datum) 0;
@@ -121,8 +133,9 @@ check_chunk(CsRun *run, bool models, bool confirmed, Datum after, int64 *offered
 			MemoryContextSwitchTo(old);
 		}
 	}
-	*offered += n;
-	if (nabsent > 0)
+	tally->offered += n;
+	tally->absent += nabsent;
+	if (mark && nabsent > 0)
 	{
 		mark_chunk(run, models, confirmed, absent, nabsent);
 		run->wrote = true;
@@ -132,6 +145,36 @@ check_chunk(CsRun *run, bool models, bool confirmed, Datum after, int64 *offered
 	return last;
 }
 
+static Tally
+check_all(CsRun *run, bool models, bool confirmed, bool mark)
+{
+	Tally		tally = {0};
+	Datum		after;
+
+	MemoryContextReset(run->page_cxt);
+	after = PointerGetDatum(cstring_to_text(""));
+	while (after != (Datum) 0)
+		after = check_chunk(run, models, confirmed, mark, after, &tally);
+	return tally;
+}
+
+/* May so many be gone? */
+static bool
+is_believed(const CsRun *run, const Tally *tally)
+{
+	if (run->entire || (run->distinct > 0 &&
+						(tally->absent <= FEW || tally->absent <= tally->offered / 2)))
+		return true;
+	ereport(WARNING,
+			(errmsg("the list of server \"%s\" lacks " INT64_FORMAT " of " INT64_FORMAT
+					" items of its catalogue; they are kept",
+					run->account->server, tally->absent, tally->offered),
+			 errhint("If the partner does not offer them any more: "
+					 "CALL cs_refresh_catalog('%s', \"full\" => true), twice.",
+					 run->account->server)));
+	return false;
+}
+
 void
 cs_absent_mark(CsRun *run, const CsResource *resource)
 {
@@ -139,20 +182,18 @@ cs_absent_mark(CsRun *run, const CsResource *resource)
 	bool		confirmed = resource->paging == CS_PAGING_CURSOR && run->total_constant &&
 		run->total == run->distinct && run->distinct > 0;
 	int64		discontinued = run->discontinued;
-	int64		offered = 0;
-	Datum		after;
+	Tally		tally;
 
 	/* Every row that was seen is stored; so nothing is absent if there are no others. */
 	if (run->distinct == run->products)
 		return;
 
-	MemoryContextReset(run->page_cxt);
-	after = PointerGetDatum(cstring_to_text(""));
-	while (after != (Datum) 0)
-		after = check_chunk(run, models, confirmed, after, &offered);
+	tally = check_all(run, models, confirmed, false);
+	if (tally.absent > 0 && is_believed(run, &tally))
+		tally = check_all(run, models, confirmed, true);
 
 	/* They were counted; now it is certain. */
-	run->products = offered - (run->discontinued - discontinued);
+	run->products = tally.offered - (run->discontinued - discontinued);
 	if (!models)
 		run->skus = run->products;
 }

@@ -40,7 +40,7 @@ static CsStatement unseen_statement = {
 };
 
 static CsStatement merge_statement = {
-	.sql = "SELECT d.added, d.changed, d.revived, d.discontinued "
+	.sql = "SELECT d.added, d.changed, d.revived, d.discontinued, d.models_revived "
 	"FROM cs_internal.merge_model_detail($1, $2, $3, $4, $5, $6, $7) AS d",
 	.nargs = 7,
 	.argtypes = {TEXTOID, TEXTOID, InvalidOid, InvalidOid, InvalidOid, InvalidOid, INT8OID},
@@ -153,6 +153,7 @@ store_detail(const Details *details, const char *model, const CsJson *document)
 	run->changed += changed;
 	run->discontinued += discontinued;
 	run->skus += added + revived - discontinued;
+	run->products += cs_run_result("models_revived");
 	run->rows++;
 	run->wrote |= added + changed + discontinued > 0;
 	cs_run_leave(run);

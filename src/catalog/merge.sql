@@ -175,8 +175,8 @@ BEGIN
       SELECT s.fingerprint, s.absent_run, s.discontinued_at
         FROM cs_internal.models AS s
        WHERE s.server = account AND s.model_id = r.model_id OFFSET 0) AS m ON true
-   WHERE m.fingerprint IS DISTINCT FROM r.fingerprint
-      OR m.absent_run IS NOT NULL OR m.discontinued_at IS NOT NULL;
+   -- One that stayed in the list while its detail was gone comes back by its detail.
+   WHERE m.fingerprint IS DISTINCT FROM r.fingerprint OR m.absent_run IS NOT NULL;
   added := coalesce(cardinality(added_rows), 0);
   changed := coalesce(cardinality(changed_rows), 0);
 
@@ -247,7 +247,7 @@ SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   UPDATE cs_internal.models AS m
-     SET discontinued_at = now(), detail_due = false
+     SET discontinued_at = now(), detail_due = false, detail_fingerprint = NULL
    WHERE m.server = account AND m.model_id = model AND m.discontinued_at IS NULL;
   GET DIAGNOSTICS discontinued = ROW_COUNT;
 
@@ -376,7 +376,7 @@ REVOKE ALL ON FUNCTION cs_internal.merge_variations(text, text, cs_internal.vari
 CREATE FUNCTION cs_internal.merge_model_detail(account text, model text, detail cs_internal.detail_row,
   variations cs_internal.variation_row[], placements cs_internal.placement_row[],
   print_methods cs_internal.print_method_row[], whole_fingerprint bigint,
-  OUT added bigint, OUT changed bigint, OUT revived bigint, OUT discontinued bigint)
+  OUT added bigint, OUT changed bigint, OUT revived bigint, OUT discontinued bigint, OUT models_revived bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
@@ -384,16 +384,18 @@ AS $$
 DECLARE
   known record;
 BEGIN
+  models_revived := 0;
   added := 0;
   changed := 0;
   revived := 0;
   discontinued := 0;
-  SELECT m.detail_fingerprint, m.detail_due, m.discontinued_at INTO known
+  SELECT m.detail_fingerprint, m.detail_due, m.discontinued_at, m.absent_run INTO known
     FROM cs_internal.models AS m
    WHERE m.server = account AND m.model_id = model;
-  IF NOT FOUND OR known.discontinued_at IS NOT NULL THEN
+  IF NOT FOUND OR known.discontinued_at IS NOT NULL AND known.absent_run IS NOT NULL THEN
     RETURN;
   END IF;
+  models_revived := (known.discontinued_at IS NOT NULL)::integer;
   IF known.detail_fingerprint = whole_fingerprint THEN
     IF known.detail_due THEN
       UPDATE cs_internal.models AS m SET detail_due = false, detail_at = now()
@@ -406,7 +408,7 @@ BEGIN
      SET material = detail.material, fit_type = detail.fit_type, description = detail.description,
          care = detail.care, sizing = detail.sizing, categories = detail.categories, images = detail.images,
          detail_raw = detail.raw, fetched_at = now(), detail_fingerprint = whole_fingerprint,
-         detail_at = now(), detail_due = false
+         detail_at = now(), detail_due = false, discontinued_at = NULL
    WHERE m.server = account AND m.model_id = model;
 
   SELECT v.added, v.changed, v.revived, v.discontinued INTO added, changed, revived, discontinued
@@ -441,7 +443,7 @@ END $$;
 COMMENT ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) IS
 'Stores a model''s detail with all its variations, placements and print methods; nothing is read further if whole_fingerprint, the hash over all of them, is the stored one. '
-'Returns the numbers of variations, as merge_variations does. A model that is not stored, or discontinued, is left alone: only the list brings models in.';
+'Returns the numbers of variations, as merge_variations does, and whether the model itself was discontinued (0 or 1). A model that is not stored, or went from the list, is left alone: only the list brings models in.';
 REVOKE ALL ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) FROM PUBLIC;
 

@@ -164,6 +164,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 	cs_state_run(&begin_statement, values, NULL);
 	run->number = cs_run_result("run");
 	run->resumed = cs_run_result("resumed") != 0;
+	run->entire = cs_run_result("entire") != 0;
 	run->products = cs_run_result("products");
 	run->skus = cs_run_result("skus");
 	run->ring_position = cs_run_result_text(run, "ring_position");

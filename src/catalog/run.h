@@ -27,6 +27,7 @@ typedef struct CsRun
 
 	/* As stored in catalog_runs. */
 	int64		number;
+	bool		entire;			/* as it was asked for; a resumed run may be one */
 	bool		in_details;		/* the phase */
 	char	   *position;		/* page of the list to ask for next; NULL: the first */
 	int64		pages;

@@ -86,7 +86,7 @@ DECLARE
 BEGIN
   SELECT count(*) FILTER (WHERE m.detail_due), count(*) FILTER (WHERE NOT m.detail_due) INTO due, seen
     FROM cs_internal.models AS m
-   WHERE m.server = account AND m.discontinued_at IS NULL;
+   WHERE m.server = account AND (m.discontinued_at IS NULL OR m.absent_run IS NULL);
   UPDATE cs_internal.catalog_runs AS r
      SET phase = 'details', "position" = NULL, checkpoint_at = now(),
          ring_left = w.again, rows_done = done, rows_total = done + due + w.again, since_at = now(), since_rows = done
@@ -123,12 +123,13 @@ BEGIN
   SELECT m.model_id
     FROM cs_internal.models AS m
     JOIN cs_internal.catalog_runs AS r ON r.server = m.server
-   WHERE m.server = account AND m.model_id > after AND m.discontinued_at IS NULL
+   WHERE m.server = account AND m.model_id > after
+     AND (m.discontinued_at IS NULL OR m.absent_run IS NULL)
      AND (m.detail_at IS NULL OR m.detail_at < r.started_at)
    ORDER BY m.model_id LIMIT at_most;
 END $$;
 COMMENT ON FUNCTION cs_internal.details_unseen(text, text, bigint) IS
-'Models whose detail this run has not read, in the order of the ring, after a model.';
+'Models whose detail this run has not read, in the order of the ring, after a model. Those that are listed while their detail is gone are among them.';
 REVOKE ALL ON FUNCTION cs_internal.details_unseen(text, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.items_on_offer(account text, after text, at_most bigint) RETURNS SETOF text

@@ -238,17 +238,19 @@ identifier_from_json(const CsJson *value, Datum *datum, char **problem)
 		case CS_JSON_STRING:
 			(void) cs_json_string(value, &length);
 			if (length > CS_IDENTIFIER_LIMIT)
-			{
-				*problem = psprintf("an identifier of %zu bytes is too long", length);
-				return false;
-			}
+				break;
 			return text_from_string(value, datum, problem);
 		case CS_JSON_INTEGER:
+			length = strlen(cs_json_number(value));
+			if (length > CS_IDENTIFIER_LIMIT)
+				break;
 			*datum = text_from_ascii(cs_json_number(value));
 			return true;
 		default:
 			return mismatch("a string or an integer", value, problem);
 	}
+	*problem = psprintf("an identifier of %zu bytes is too long", length);
+	return false;
 }
 
 static bool
