@@ -87,6 +87,7 @@ static const CsColumn event_columns[] =
 		"data.order_id|data.orderId|data.order.id|data.order.order_id|data.order.orderId|"
 		"order_id|orderId|order.id"
 	},
+	{"data_id", CS_TYPE_IDENTIFIER, 0, "data.id|data.object.id"},
 	{
 		"order_number", CS_TYPE_IDENTIFIER, 0,
 		"data.order_number|data.orderNumber|data.order.order_number|data.order.number|"
@@ -94,7 +95,7 @@ static const CsColumn event_columns[] =
 	},
 	{
 		"remote_status", CS_TYPE_TEXT, 0,
-		"data.order_status|data.orderStatus|data.order.status|data.status|"
+		"data.order_status|data.orderStatus|data.order.status|data.status|data.object.status|"
 		"order_status|order.status|status"
 	},
 	{

@@ -189,19 +189,33 @@ parse(const CsPayload *payload)
 	return document;
 }
 
+/* What follows "order." in the type; NULL if the event is about something else. */
+static const char *
+order_event(const CsEvent *event)
+{
+	const char *type = event->type ? TextDatumGetCString(event->type) : "";
+
+	return strncmp(type, ORDER_TYPE, strlen(ORDER_TYPE)) == 0 ? type + strlen(ORDER_TYPE) : NULL;
+}
+
+/* Where the data is the order itself, it has the order's id. */
+static void
+read_order_id(Reader *reader, CsEvent *event)
+{
+	event->remote_id = read_id(reader, "remote_id");
+	if (event->remote_id == 0 && order_event(event) != NULL)
+		event->remote_id = read_id(reader, "data_id");
+}
+
 /* A type that names the state stands in for a status. */
 static void
 read_status(Reader *reader, CsEvent *event)
 {
-	event->remote_status = read_named(reader, "remote_status");
-	if (event->remote_status == 0 && event->type)
-	{
-		const char *type = TextDatumGetCString(event->type);
+	const char *said = order_event(event);
 
-		if (strncmp(type, ORDER_TYPE, strlen(ORDER_TYPE)) == 0 &&
-			cs_api_order_state(reader->api, type + strlen(ORDER_TYPE)) != NULL)
-			event->remote_status = CStringGetTextDatum(type + strlen(ORDER_TYPE));
-	}
+	event->remote_status = read_named(reader, "remote_status");
+	if (event->remote_status == 0 && said && cs_api_order_state(reader->api, said) != NULL)
+		event->remote_status = CStringGetTextDatum(said);
 	if (event->remote_status)
 		event->state = cs_api_order_state(reader->api, TextDatumGetCString(event->remote_status));
 }
@@ -234,7 +248,7 @@ cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
 		event->id = digest_id(payload);
 	event->type = read_named(&reader, "type");
 	event->at = read_named(&reader, "at");
-	event->remote_id = read_id(&reader, "remote_id");
+	read_order_id(&reader, event);
 	event->order_number = read_named(&reader, "order_number");
 	event->rejection_reason = read_named(&reader, "rejection_reason");
 	read_status(&reader, event);

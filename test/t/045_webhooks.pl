@@ -202,6 +202,10 @@ is(kept('{"event_id": 77, "eventType": "order.shipped", "timestamp": 2100000000,
 	"applied\nevent_id: 77\ntype: order.shipped\nat: 2036-07-18T13:20:00+00:00\nremote_id: ord_one\nremote_status: shipped\n",
 	'camel case, seconds since 1970, a state in the type');
 is(state_of('one'), 'shipped shipped', 'is applied');
+is(kept('{"type": "order.shipped", "created_at": "2036-07-18T14:00:00Z", "data": {"object": {"id": "ord_one", "status": "shipped"}}}', 'remote_id, remote_status'),
+	"applied\nremote_id: ord_one\nremote_status: shipped\n", 'the data of an event of an order may be the order');
+is(kept('{"type": "parcel.shipped", "created_at": "2036-07-18T14:00:00Z", "data": {"id": "ord_one", "status": "lost"}}', 'outcome, remote_id'),
+	"kept\noutcome: kept\n", 'but that of another is not');
 is(kept('{"id": "evt_w", "type": 5, "created_at": "yesterday", "data": {"order_id": ["x"], "status": {"code": 1}, "tracking_number": {}}}', 'type, remote_id, problem'),
 	qq{kept\nproblem: field "type": expected a string, got a number; field "at": expected a date and time in ISO 8601; }
 	  . qq{field "remote_id": expected a string or an integer, got an array; field "remote_status": expected a string, got an object; }
