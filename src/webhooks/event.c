@@ -19,9 +19,6 @@
 #include "src/wire/sign.h"
 #include "src/wire/writer.h"
 
-/* Ids stand in indexes; a longer one is none. */
-#define ID_MAX_LENGTH 255
-
 /* Numbers beyond this are milliseconds: as seconds they are in the year 5138. */
 #define SECONDS_LIMIT INT64CONST(100000000000)
 
@@ -92,16 +89,18 @@ read_named(Reader *reader, const char *name)
 	return column->name ? read_column(reader, reader->document, column, &value) : (Datum) 0;
 }
 
-/* An id that fits into an index, or 0. */
+static bool
+is_id(Datum id)
+{
+	return id != 0 && VARSIZE_ANY_EXHDR(DatumGetTextPP(id)) > 0;
+}
+
 static Datum
 read_id(Reader *reader, const char *name)
 {
 	Datum		id = read_named(reader, name);
-	int			length = id ? VARSIZE_ANY_EXHDR(DatumGetTextPP(id)) : 0;
 
-	if (length > ID_MAX_LENGTH)
-		note(reader, name, "too long");
-	return length > 0 && length <= ID_MAX_LENGTH ? id : (Datum) 0;
+	return is_id(id) ? id : (Datum) 0;
 }
 
 /* Without an id the same bytes are the same event. */
@@ -128,6 +127,9 @@ write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColum
 	{
 		const CsJson *value;
 		Datum		datum = read_column(reader, from, &columns[i], &value);
+
+		if (value && columns[i].type == CS_TYPE_IDENTIFIER && !is_id(datum))
+			continue;
 
 		/* An instant, whatever offset it was written with. */
 		if (value && columns[i].type == CS_TYPE_TIMESTAMPTZ)

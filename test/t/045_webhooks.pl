@@ -210,8 +210,11 @@ is(kept('{"id": "evt_w", "type": 5, "created_at": "yesterday", "data": {"order_i
 	qq{kept\nproblem: field "type": expected a string, got a number; field "at": expected a date and time in ISO 8601; }
 	  . qq{field "remote_id": expected a string or an integer, got an array; field "remote_status": expected a string, got an object; }
 	  . qq{field "tracking_number": expected a string or an integer, got an object\n}, 'fields of a wrong type are left out, and said');
-is(kept('{"id": "' . ('i' x 300) . '", "data": {"order_id": "' . ('o' x 300) . '"}}', 'length(event_id), remote_id, problem'),
-	qq{kept\nlength: 71\nproblem: field "event_id": too long; field "remote_id": too long\n}, 'so are ids that no index holds');
+is(kept('{"id": "' . ('i' x 1001) . '", "data": {"order_id": "' . ('o' x 1001) . '"}}', 'length(event_id), remote_id, problem'),
+	qq{kept\nlength: 71\nproblem: field "event_id": an identifier of 1001 bytes is too long; field "remote_id": an identifier of 1001 bytes is too long\n}, 'so are ids that no index holds');
+is(kept('{"id": "evt_t", "created_at": "2036-07-19T00:00:00Z", "data": {"order_id": "ord_one", "shipments": [{"tracking_number": "' . ('t' x 3000) . '"}, {"id": ""}]}}', 'problem'),
+	qq{applied\nproblem: field "tracking_number": an identifier of 3000 bytes is too long\n}, 'of parcels, too');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_shipments'), 0, 'which are none then');
 is(kept('{"id": "evt_u", "type": "proof.review", "created_at": "2036-08-01T00:00:00Z", "data": {"order_id": "ord_one", "status": "proof_hold"}}', 'outcome'),
 	"applied\noutcome: applied\n", 'a status that no document knows');
 is(state_of('one'), 'shipped proof_hold', 'is kept as the partner\'s word');
