@@ -87,6 +87,8 @@ case ${1:-} in
 		sandbox
 		need perl "runs the tests" have prove
 		need libipc-run-perl "PostgreSQL's test modules use it" perl_has IPC/Run.pm
+		part tap "$@" && need prometheus-postgres-exporter "monitoring" have prometheus-postgres-exporter
+		part tap "$@" && need pgbouncer "a connection pool before the server" have pgbouncer
 		part pgtap "$@" && need pgtap "tests of the state transitions" pgtap
 		part build "$@" && need clang "the second compiler" have clang
 		part fuzz "$@" && need clang "compiles what is fuzzed" have clang

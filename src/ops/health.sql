@@ -8,7 +8,7 @@
  * may see figures of, so a monitoring role needs no right on any order.
  */
 
-CREATE VIEW cs_internal.health_orders WITH (security_barrier) AS
+CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
   SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since
     FROM cs_internal.monitored_servers AS m
    CROSS JOIN LATERAL (
@@ -25,11 +25,13 @@ CREATE VIEW cs_internal.health_orders WITH (security_barrier) AS
      SELECT count(*) AS uncertain, min(o.changed_at) AS uncertain_since
        FROM cs_internal.orders AS o
       WHERE o.server = m.server AND o.state = 'uncertain') AS u;
-COMMENT ON VIEW cs_internal.health_orders IS
-'Per server: orders that wait (those of another cluster apart: held) and since when, and those of unknown outcome.';
-GRANT SELECT ON cs_internal.health_orders TO PUBLIC;
+COMMENT ON VIEW @extschema@.cs_stat_orders IS
+'Per server: how many orders wait to be sent, or are on the wire, and since when the oldest (waiting, oldest_at); how '
+'many of those belong to another cluster (held); of how many the outcome is unknown, and since when (uncertain, '
+'uncertain_since). Figures only; visible as cs_stat_requests is.';
+GRANT SELECT ON @extschema@.cs_stat_orders TO PUBLIC;
 
-CREATE VIEW cs_internal.health_catalog WITH (security_barrier) AS
+CREATE VIEW @extschema@.cs_stat_catalogs WITH (security_barrier) AS
   SELECT m.server, i.every, r.last_complete_at,
          CASE WHEN r.last_error_at > r.last_complete_at OR r.last_complete_at IS NULL THEN r.last_error END AS error
     FROM cs_internal.monitored_servers AS m
@@ -38,9 +40,10 @@ CREATE VIEW cs_internal.health_catalog WITH (security_barrier) AS
      SELECT nullif(max(x.option_value)::interval, interval '0') AS every
        FROM pg_options_to_table(m.options) AS x WHERE x.option_name = 'refresh_interval') AS i
    WHERE r.server IS NOT NULL OR i.every IS NOT NULL;
-COMMENT ON VIEW cs_internal.health_catalog IS
-'Per server whose catalogue is, or is to be, cached: how often, when it was last complete, and why not since.';
-GRANT SELECT ON cs_internal.health_catalog TO PUBLIC;
+COMMENT ON VIEW @extschema@.cs_stat_catalogs IS
+'Servers whose catalogue is, or is to be, cached: how often (every: the server option refresh_interval), when it was '
+'last complete, and the error, if a refresh has failed since. Visible as cs_stat_requests is.';
+GRANT SELECT ON @extschema@.cs_stat_catalogs TO PUBLIC;
 
 CREATE VIEW cs_internal.health_processes WITH (security_barrier) AS
   SELECT max(w.pid) FILTER (WHERE w.database_id IS NULL) AS launcher,
@@ -62,7 +65,7 @@ BEGIN ATOMIC
            coalesce(sum(h.uncertain), 0) AS uncertain, min(h.uncertain_since) AS uncertain_since,
            string_agg(quote_ident(h.server), ', ' ORDER BY h.server) FILTER (WHERE h.uncertain > 0) AS uncertain_at,
            (array_agg(h.server ORDER BY h.oldest_at))[1] AS oldest_server
-      FROM cs_internal.health_orders AS h),
+      FROM @extschema@.cs_stat_orders AS h),
   catalogs AS (
     SELECT count(*) AS known,
            string_agg(format('server "%s": %s%s', h.server,
@@ -71,7 +74,7 @@ BEGIN ATOMIC
                              coalesce(', then: ' || h.error, '')), '; ' ORDER BY h.last_complete_at NULLS FIRST)
              FILTER (WHERE b.badness > 0) AS detail,
            coalesce(max(b.badness), 0) AS badness, min(h.last_complete_at) AS oldest_at
-      FROM cs_internal.health_catalog AS h
+      FROM @extschema@.cs_stat_catalogs AS h
      CROSS JOIN LATERAL (SELECT coalesce(2 * h.every, max_catalog_age) AS most) AS l
      CROSS JOIN LATERAL (
        SELECT CASE WHEN now() - h.last_complete_at > 4 * l.most THEN 2

@@ -1,0 +1,98 @@
+#!/usr/bin/perl
+#
+# monitoring/: Debian's prometheus-postgres-exporter runs with our queries as a
+# role that may see figures only, and every metric that the alert rules and the
+# dashboard speak of is one that it exports.
+use strict;
+use warnings;
+use CupsourceTest;
+use HTTP::Tiny;
+use IPC::Run ();
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $sandbox = CupsourceTest::Sandbox->start('--products' => 5, '--rate-limit' => 0);
+my $node = cupsource_node('monitoring');
+create_accounts($node, $sandbox);
+$node->safe_psql('postgres', q{
+	CREATE ROLE exporter LOGIN; GRANT pg_monitor TO exporter;
+	SELECT count(*) FROM cs_products(server => 'shop_v1'); SELECT count(*) FROM cs_models(server => 'hub')});
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v1')});
+is($node->safe_psql('postgres', q{SELECT state FROM cs_create_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]',
+	'{"line1": "123 Commerce Way", "city": "Portland", "state": "OR", "postal_code": "97201"}', 'm-1',
+	'{"currency": "USD"}', 'shop_v1')}), 'placed', 'an order is placed');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'uncertain', poll_at = NULL});
+
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+my ($out, $err) = ('', '');
+my $exporter = do
+{
+	local $ENV{DATA_SOURCE_NAME} = 'postgresql://exporter@/postgres?host=' . $node->host . '&port=' . $node->port . '&sslmode=disable';
+	IPC::Run::start(
+		[ 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$port", '--disable-default-metrics',
+			'--disable-settings-metrics', '--extend.query-path=monitoring/queries.yaml' ],
+		'<', \undef, '>', \$out, '2>', \$err);
+};
+my $http = HTTP::Tiny->new(proxy => undef, http_proxy => undef);
+my $answer;
+for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+{
+	$answer = $http->get("http://127.0.0.1:$port/metrics");
+	last if $answer->{success};
+	select undef, undef, undef, 0.1;
+}
+is($answer->{status}, 200, 'the exporter runs') or diag($answer->{content});
+my $text = $answer->{content};
+
+# Of a metric with these labels; undef if there is none.
+sub value
+{
+	my ($metric, %label) = @_;
+
+	for my $line (grep {/^\Q$metric\E\{/} split /\n/, $text)
+	{
+		return $line =~ / (\S+)$/ ? $1 + 0 : undef unless grep { $line !~ /\b$_="\Q$label{$_}\E"/ } keys %label;
+	}
+	return undef;
+}
+
+is(value('pg_exporter_user_queries_load_error') // 0, 0, 'takes our queries');
+unlike($err, qr/level=error/, 'and runs them without an error') or diag($err);
+is(value('cupsource_requests_calls', partner => 'shop_v1', endpoint => 'POST /orders'), 1, 'counts a request');
+cmp_ok(value('cupsource_requests_seconds', partner => 'hub', endpoint => 'GET /api/v1/models'), '>', 0, 'and its time');
+is(value('cupsource_health_status', check_name => 'uncertain'), 1, 'tells a check that warns');
+is(value('cupsource_health_status', check_name => 'worker'), 0, 'and one that is well');
+is(value('cupsource_orders_uncertain', partner => 'shop_v1'), 1, 'sees an order of unknown outcome');
+is(value('cupsource_account_rate_limit', partner => 'hub'), 60, 'the budget');
+cmp_ok(abs(value('cupsource_account_clock_skew_seconds', partner => 'shop_v1')), '<', 3, 'the clock');
+cmp_ok(value('cupsource_catalog_age_seconds', partner => 'shop_v1'), '<', 60, 'the age of a catalogue');
+is(value('cupsource_worker_running', process => 'launcher'), 1, 'and the launcher');
+unlike($text, qr/cs_live|ek_live|m-1/, 'but neither keys nor orders');
+
+# What is exported, and what the other files speak of.
+my %exported = map { $_ => 1 } $text =~ /^(cupsource_\w+)\{/mg;
+my ($queries, $alerts, $dashboard) = map { slurp_file("monitoring/$_") } qw(queries.yaml alerts.yaml dashboard.json);
+my %known;
+my $prefix;
+for (split /\n/, $queries)
+{
+	$prefix = $1 if /^(\w+):$/;
+	$known{"${prefix}_$1"} = 1 if /^    - (\w+):$/;
+}
+is(join(' ', grep { !$known{$_} } sort keys %exported), '', 'what is exported is what the queries describe');
+my %described = map { $_ => 1 } keys %known;
+for my $file ([ 'alert rules', $alerts ], [ 'dashboard', join "\n", map { $_->{targets}[0]{expr} } @{ decode_json($dashboard)->{panels} } ])
+{
+	my ($name, $content) = @$file;
+	my %spoken = map { $_ => 1 } $content =~ /\b(cupsource_\w+)\b/g;
+
+	cmp_ok(scalar keys %spoken, '>=', 8, "the $name speak of metrics");
+	is(join(' ', grep { !$exported{$_} } sort keys %spoken), '', "the $name: each of them is exported");
+}
+
+$exporter->kill_kill;
+$sandbox->stop;
+$node->stop;
+done_testing();
