@@ -3,7 +3,8 @@
  *	  Orders as users see them: of the accounts that they may use.
  */
 
-CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
+-- The columns of cs_orders, of everybody's orders.
+CREATE VIEW cs_internal.all_orders AS
   SELECT o.id, o.server, o.external_id, o.path, o.state, o.remote_id, (o.remote).order_number,
          (o.remote).remote_status, (o.remote).currency, (o.remote).items_subtotal,
          (o.remote).shipping_cost, (o.remote).shipping_category_fee, (o.remote).discount_amount,
@@ -14,7 +15,13 @@ CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
          o.poll_at, o.replaces, o.created_by, o.created_at, o.sent_at, o.placed_at, o.changed_at,
          o.fetched_at, (o.remote).remote_created_at, (o.remote).last_shipped_at,
          (o.remote).cancelled_at, o.raw
-    FROM cs_internal.orders AS o
+    FROM cs_internal.orders AS o;
+COMMENT ON VIEW cs_internal.all_orders IS 'What cs_orders shows, whoever may see it.';
+REVOKE ALL ON cs_internal.all_orders FROM PUBLIC;
+
+CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
+  SELECT o.*
+    FROM cs_internal.all_orders AS o
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server;
 COMMENT ON VIEW @extschema@.cs_orders IS
 'Every order that was queued or placed from this database. state: queued, sending, placed, approved, in_production, '
@@ -100,11 +107,12 @@ COMMENT ON VIEW @extschema@.cs_queue IS
 'Orders that wait: for their turn, for an answer, for another try, or for a person; why, and until when at the earliest.';
 GRANT SELECT ON @extschema@.cs_queue TO PUBLIC;
 
--- One order as a value, for the C functions that return it; part of their statement's plan.
+-- One order as a value, for the C functions that return it and have checked who asks; it
+-- becomes part of their statement's plan.
 CREATE FUNCTION cs_internal.order_row(order_id bigint) RETURNS SETOF @extschema@.cs_orders
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-  SELECT * FROM @extschema@.cs_orders AS v WHERE v.id OPERATOR(pg_catalog.=) order_id;
+  SELECT * FROM cs_internal.all_orders AS o WHERE o.id OPERATOR(pg_catalog.=) order_id;
 END;
 COMMENT ON FUNCTION cs_internal.order_row(bigint) IS 'The row of cs_orders.';
 REVOKE ALL ON FUNCTION cs_internal.order_row(bigint) FROM PUBLIC;
