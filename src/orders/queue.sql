@@ -31,6 +31,16 @@ COMMENT ON FUNCTION cs_internal.claim_queue() IS
 'Does this cluster send the orders of this database? The first one to ask does; a copy has to adopt the queue.';
 REVOKE ALL ON FUNCTION cs_internal.claim_queue() FROM PUBLIC;
 
+-- A row, or none: as part of its statement's plan it costs less than a call.
+CREATE FUNCTION cs_internal.queue_is_ours() RETURNS SETOF boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT true FROM cs_internal.queue_claim AS q WHERE q.origin OPERATOR(pg_catalog.=) cs_internal.origin();
+END;
+COMMENT ON FUNCTION cs_internal.queue_is_ours() IS
+'True if this cluster holds the queue of this database; no row if another one does, or none yet.';
+REVOKE ALL ON FUNCTION cs_internal.queue_is_ours() FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.adopt_queue(by text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -61,22 +71,24 @@ REVOKE ALL ON FUNCTION cs_internal.adopt_queue(text) FROM PUBLIC;
 
 -- Servers with something to send, and when.
 CREATE FUNCTION cs_internal.servers_waiting() RETURNS TABLE (serverid oid, server text, due_at timestamptz)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-BEGIN
-  RETURN QUERY
-  SELECT s.oid, s.srvname::text, d.at
-    FROM pg_foreign_server AS s
-    JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT s.oid, s.srvname::pg_catalog.text, d.at
+    FROM pg_catalog.pg_foreign_server AS s
+    JOIN pg_catalog.pg_foreign_data_wrapper AS w
+      ON w.oid OPERATOR(pg_catalog.=) s.srvfdw AND w.fdwname OPERATOR(pg_catalog.=) 'cupsource'
    CROSS JOIN LATERAL (
      SELECT least(
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
-         WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'call'
+         WHERE o.server OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text
+           AND o.state OPERATOR(pg_catalog.=) 'queued' AND o.path OPERATOR(pg_catalog.=) 'call'
            AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1),
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
-         WHERE o.server = s.srvname::text AND o.state = 'queued' AND o.path = 'queue'
+         WHERE o.server OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text
+           AND o.state OPERATOR(pg_catalog.=) 'queued' AND o.path OPERATOR(pg_catalog.=) 'queue'
            AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1)) AS at) AS d
    WHERE d.at IS NOT NULL;
-END $$;
+END;
 COMMENT ON FUNCTION cs_internal.servers_waiting() IS
 'The servers with queued orders, each with the time at which the first of them may be sent.';
 REVOKE ALL ON FUNCTION cs_internal.servers_waiting() FROM PUBLIC;

@@ -34,6 +34,9 @@
 /* An answer that cannot be read stays one; so often it may be a passing fault. */
 #define UNREADABLE_TRIES 3
 
+/* So many answers are recorded in the transaction that fills their places. */
+#define FEW_ANSWERS 3
+
 /* Recording that fails for a passing reason (a lock) is tried again. */
 #define RECORD_PAUSE_MS 100
 
@@ -488,13 +491,21 @@ record_one(CsTransfer *transfer)
 	return false;
 }
 
+typedef struct Recording
+{
+	bool		claims;			/* in the same transaction */
+	List	   *recorded;
+} Recording;
+
 /* Each answer by itself: one that cannot be recorded fails its own order only. */
 static void
 record_step(void *arg)
 {
-	List	  **recorded = arg;
+	Recording  *recording = arg;
 	dlist_iter	iter;
 
+	if (recording->claims)
+		cs_claim_more_orders();
 	dlist_foreach(iter, cs_transfers())
 	{
 		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
@@ -505,26 +516,43 @@ record_step(void *arg)
 		{
 			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 
-			*recorded = lappend(*recorded, transfer);
+			recording->recorded = lappend(recording->recorded, transfer);
 			MemoryContextSwitchTo(old);
 		}
 	}
-	cs_claim_more_orders();
-	if (*recorded != NIL)
+	if (recording->recorded != NIL)
 		CS_CRASH_POINT("recorded");
 }
 
+static int
+count_answers(void)
+{
+	dlist_iter	iter;
+	int			count = 0;
+
+	dlist_foreach(iter, cs_transfers())
+		count += dlist_container(CsTransfer, node, iter.cur)->done ? 1 : 0;
+	return count;
+}
+
+/*
+ * The places that answers have freed are not to wait until all of those are
+ * recorded; few of them are recorded sooner than a transaction is committed.
+ */
 bool
 cs_orders_record(void)
 {
-	List	   *recorded = NIL;
+	Recording	recording = {count_answers() <= FEW_ANSWERS, NIL};
 	ListCell   *cell;
 	bool		ok;
-	bool		present = cs_work_step("cupsource: recording answers", record_step, &recorded, &ok);
 
+	if (!recording.claims && !cs_claim_freed())
+		return false;
+	if (!cs_work_step("cupsource: recording answers", record_step, &recording, &ok))
+		return false;
 	if (ok)
-		foreach(cell, recorded)
+		foreach(cell, recording.recorded)
 			cs_transfer_release(lfirst(cell));
-	list_free(recorded);
-	return present;
+	list_free(recording.recorded);
+	return cs_claim_rest();
 }

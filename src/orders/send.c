@@ -25,7 +25,7 @@
 #include "src/orders/transfer.h"
 
 #define CONCURRENCY 8			/* without the server option */
-#define CLAIM_LIMIT 64			/* orders of one server in one transaction */
+#define CLAIM_LIMIT 16			/* of one server in one transaction: the first wait for the last */
 #define DELAY_MS 60000			/* something of ours is missing */
 
 static int64 orders_sent = 0;
@@ -33,7 +33,8 @@ static int64 failures = 0;
 static bool held = false;		/* said so in the log */
 static bool retreating = false; /* claims nothing any more */
 static int	first_server = 0;	/* with whom the next claim begins */
-static bool more_waiting = false;	/* a server had no room for all that is due */
+static List *crowded = NIL;		/* OIDs of servers that had no room for all that is due */
+static bool room_left = false;	/* and one had, but not in one transaction */
 
 int
 cs_orders_in_flight(void)
@@ -85,10 +86,13 @@ cs_count_sent(void)
 bool
 cs_queue_is_ours(void)
 {
+	static CsStatement queue_is_ours = {"SELECT FROM cs_internal.queue_is_ours()", 0};
 	static CsStatement claim_queue = {"SELECT cs_internal.claim_queue()", 0};
 	bool		isnull;
 	bool		ours;
 
+	if (cs_state_run(&queue_is_ours, NULL, NULL) > 0)
+		return true;
 	cs_state_run(&claim_queue, NULL, NULL);
 	ours = DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 	if (!ours && !held)
@@ -206,7 +210,7 @@ room_of(Oid serverid)
 bool
 cs_may_send_now(Oid serverid)
 {
-	return !retreating && !more_waiting && room_of(serverid) > 0;
+	return !retreating && !list_member_oid(crowded, serverid) && room_of(serverid) > 0;
 }
 
 /* Claims up to 'most' orders of a server; true if there may be more. */
@@ -258,6 +262,21 @@ claim_server(Oid serverid, const char *server, int most)
 	return nrows == (uint64) most;
 }
 
+/* As many as there is room for, and a transaction should take. */
+static void
+claim_some(Oid serverid, const char *server)
+{
+	int			room = room_of(serverid);
+	MemoryContext old;
+
+	if (room > 0 && !claim_server(serverid, server, Min(room, CLAIM_LIMIT)))
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	crowded = lappend_oid(crowded, serverid);
+	MemoryContextSwitchTo(old);
+	room_left |= room > CLAIM_LIMIT;
+}
+
 /*
  * Queued orders of all servers, each up to its own concurrency; every time
  * another one comes first.
@@ -270,34 +289,67 @@ cs_claim_orders(void)
 	uint64		nservers;
 	SPITupleTable *servers;
 
+	room_left = false;
 	if (retreating)
 		return;
-	more_waiting = false;
 	nservers = cs_state_run(&servers_waiting, NULL, NULL);
 	servers = SPI_tuptable;
+	list_free(crowded);
+	crowded = NIL;
 	first_server++;
 	for (uint64 i = 0; i < nservers; i++)
 	{
 		uint64		row = (i + first_server) % nservers;
 		bool		isnull;
-		Oid			serverid = DatumGetObjectId(cs_work_column(servers, row, 1, &isnull));
-		TimestampTz due_at = DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull));
-		int			most;
 
-		if (due_at > now)
-			continue;
-		most = room_of(serverid);
-		if (most <= 0 ||
-			claim_server(serverid, cs_work_column_text(servers, row, 2), Min(most, CLAIM_LIMIT)))
-			more_waiting = true;
+		if (DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull)) <= now)
+			claim_some(DatumGetObjectId(cs_work_column(servers, row, 1, &isnull)),
+					   cs_work_column_text(servers, row, 2));
 	}
 }
 
 void
 cs_claim_more_orders(void)
 {
-	if (more_waiting && cs_queue_is_ours())
-		cs_claim_orders();
+	List	   *servers = crowded;
+	ListCell   *cell;
+
+	room_left = false;
+	if (retreating || servers == NIL || !cs_queue_is_ours())
+		return;
+	crowded = NIL;
+	foreach(cell, servers)
+	{
+		ForeignServer *server = GetForeignServerExtended(lfirst_oid(cell), FSV_MISSING_OK);
+
+		if (server)
+			claim_some(server->serverid, server->servername);
+	}
+	list_free(servers);
+}
+
+static void
+claim_step(void *arg)
+{
+	cs_claim_more_orders();
+}
+
+bool
+cs_claim_rest(void)
+{
+	bool		present = true;
+	bool		ok = true;
+
+	while (present && ok && room_left)
+		present = cs_work_step("cupsource: claiming orders", claim_step, NULL, &ok);
+	return present;
+}
+
+bool
+cs_claim_freed(void)
+{
+	room_left = crowded != NIL;
+	return cs_claim_rest();
 }
 
 /* ---- everything that is due ---- */
@@ -373,7 +425,7 @@ cs_orders_look(bool all, TimestampTz *due)
 
 	if (ok && all)
 		*due = result.due;
-	return present;
+	return present && cs_claim_rest();
 }
 
 /* ---- after a crash, and before the end ---- */

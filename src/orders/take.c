@@ -323,6 +323,7 @@ cs_orders_take(void)
 			break;
 	}
 	MemoryContextSwitchTo(old);
+	present = present && cs_claim_rest();
 	MemoryContextDelete(cxt);
 	return present;
 }

@@ -175,6 +175,8 @@ extern Datum cs_work_column(SPITupleTable *rows, uint64 row, int column, bool *i
 extern bool cs_queue_is_ours(void);
 extern void cs_claim_orders(void);
 extern void cs_claim_more_orders(void); /* what the last claim had no room for */
+extern bool cs_claim_freed(void);	/* the same, in transactions of its own */
+extern bool cs_claim_rest(void);	/* and what was too much for one transaction */
 extern void cs_count_failure(void);
 extern void cs_count_sent(void);
 

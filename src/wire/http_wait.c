@@ -494,7 +494,7 @@ shorter_wait(long a, long b)
 static bool
 wait_once(long timeout_ms, CsWaitFor reason)
 {
-	WaitEvent	events[16];
+	WaitEvent	events[64];
 	int			nevents;
 	int			nsockets = 0;
 	bool		latch_set = false;
