@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "src/api/country.h"
@@ -35,7 +36,13 @@ cs_form_enter(CsFormReader *reader, const char *name, int index)
 	int			mark = reader->place.len;
 
 	if (name == NULL)
-		appendStringInfo(&reader->place, "[%d]", index);
+	{
+		char		digits[MAXINT8LEN + 1];
+
+		appendStringInfoChar(&reader->place, '[');
+		appendBinaryStringInfo(&reader->place, digits, pg_ltoa(index, digits));
+		appendStringInfoChar(&reader->place, ']');
+	}
 	else
 	{
 		if (mark > 0)

@@ -14,6 +14,7 @@
 #include "src/api/form_value.h"
 #include "src/wire/datum.h"
 
+#define VALUES_AT_ONCE 16
 #define SAFE_DIGITS 18			/* no integer of so many characters is out of range */
 
 /* The containers that are being read, outermost first. */
@@ -24,13 +25,36 @@ typedef struct Walk
 	int			depth;
 	const char *name;			/* of the member that comes next, or NULL */
 	CsValue    *root;
+	CsValue    *unused;			/* values that are allocated already, zeroed */
+	int			nunused;
+	char	   *text;			/* room for the strings still to come */
 } Walk;
 
-static const char *
-utf8_copy(const char *string, int length)
+/*
+ * An order has some fifty values and strings: they are not allocated one by
+ * one.  The strings, each with its end, fit into the size of the document, in
+ * which each has a header of more than a byte.
+ */
+static CsValue *
+new_value(Walk *walk)
 {
-	char	   *copy = pnstrdup(string, length);
+	if (walk->nunused == 0)
+	{
+		walk->unused = palloc0(VALUES_AT_ONCE * sizeof(CsValue));
+		walk->nunused = VALUES_AT_ONCE;
+	}
+	walk->nunused--;
+	return walk->unused++;
+}
 
+static const char *
+utf8_copy(Walk *walk, const char *string, int length)
+{
+	char	   *copy = walk->text;
+
+	memcpy(copy, string, length);
+	copy[length] = '\0';
+	walk->text += length + 1;
 	return GetDatabaseEncoding() == PG_UTF8 ? copy : pg_server_to_any(copy, length, PG_UTF8);
 }
 
@@ -38,7 +62,7 @@ utf8_copy(const char *string, int length)
 static CsValue *
 add_value(Walk *walk, CsJsonType type)
 {
-	CsValue    *value = palloc0(sizeof(CsValue));
+	CsValue    *value = new_value(walk);
 
 	value->type = type;
 	value->name = walk->name;
@@ -86,7 +110,7 @@ add_scalar(Walk *walk, const JsonbValue *scalar)
 			return add_number(walk, scalar->val.numeric);
 		case jbvString:
 			value = add_value(walk, CS_JSON_STRING);
-			value->text = utf8_copy(scalar->val.string.val, scalar->val.string.len);
+			value->text = utf8_copy(walk, scalar->val.string.val, scalar->val.string.len);
 			value->length = strlen(value->text);
 			break;
 		case jbvBool:
@@ -143,7 +167,7 @@ walk_container(Walk *walk, JsonbContainer *container)
 					walk->depth--;
 				break;
 			case WJB_KEY:
-				walk->name = utf8_copy(value.val.string.val, value.val.string.len);
+				walk->name = utf8_copy(walk, value.val.string.val, value.val.string.len);
 				break;
 			default:
 				sound = add_scalar(walk, &value);
@@ -169,6 +193,7 @@ cs_value_from_jsonb(Datum jsonb, char **problem)
 	Walk		walk = {0};
 
 	*problem = NULL;
+	walk.text = palloc(VARSIZE(document));
 	if (walk_container(&walk, &document->root))
 		return walk.root;
 	if (parse_text(jsonb, problem) != NULL)

@@ -50,7 +50,7 @@ void
 cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource order form",
-											  ALLOCSET_SMALL_SIZES);
+											  ALLOCSET_DEFAULT_SIZES);
 	const CsApi *api = cs_order_api(server);
 	CsFindings	findings = {0};
 

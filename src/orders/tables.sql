@@ -89,7 +89,7 @@ CREATE TABLE cs_internal.orders (
 
   PRIMARY KEY (id),
   UNIQUE (server, external_id)
-) WITH (fillfactor = 70);
+);
 COMMENT ON TABLE cs_internal.orders IS
 'Every order, one row each; the view cs_orders shows it. It has few columns and no CHECK, because each costs at every '
 'INSERT of a user: that state and path are among the known ones is the transitions'' business, which alone write here. '
