@@ -20,7 +20,8 @@ trap 'stage_close' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-stage_make || exit 1
+# As it is installed: without the points at which tests crash it.
+stage_make '' CRASH_POINTS= || exit 1
 directory=$STAGE/bench
 stage_user mkdir -p "$directory"
 

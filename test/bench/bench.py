@@ -55,9 +55,9 @@ class Bench:
 
     def table(self):
         """Print it."""
-        print("%-44s %12s %12s %8s  %-22s" % ("", "cupsource", "least", "ratio", "bound"))
+        print("%-48s %12s %12s %8s  %-22s" % ("", "cupsource", "least", "ratio", "bound"))
         for what, ours, least, unit, ratio, text, good in self.rows:
-            print("%-44s %9.2f %-2s %9.2f %-2s %7.2fx  %-22s %s" % (
+            print("%-48s %9.2f %-2s %9.2f %-2s %7.2fx  %-22s %s" % (
                 what, ours, unit, least, unit, ratio, text, "" if good else "MISSED"))
         return all(row[-1] for row in self.rows)
 
