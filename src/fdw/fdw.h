@@ -208,6 +208,8 @@ typedef struct CsScan
 	bool		needs_detail;
 	bool		read_ahead;
 	bool		keep;			/* rows may be wanted again */
+	bool		choose_anew;	/* before the next row: the conditions may have changed */
+	bool		dropped;		/* rows of the answer are not in the store any more */
 	int64		goal;
 	const CsFilter *filters[CS_MAX_ARGUMENTS];
 	CsConditionKind kinds[CS_MAX_ARGUMENTS];
@@ -236,18 +238,17 @@ typedef struct CsScan
 	CsAnswer	only_answer;	/* if not 'keep' */
 	int64		handed_out;		/* rows of it */
 	int64		ahead_at;		/* after so many the next page is asked for */
-	bool		choose_anew;	/* before the next row: the conditions may have changed */
-	bool		dropped;		/* rows of it are not in the store any more */
 
 	/* What is being asked for the current answer. */
 	MemoryContext answer_cxt;	/* NULL: no answer was begun */
 	CsArguments arguments;
 	int			next_id;
-	CsPager    *list;
 	bool		list_ended;
+	bool		has_listed_row;
+	bool		finder_filtered;
+	CsPager    *list;
 	Tuplestorestate *listed;	/* rows of a page whose details are missing */
 	TupleTableSlot *listed_row;
-	bool		has_listed_row;
 	TupleTableSlot *early_row;	/* virtual, what 'early' judges */
 	MemoryContext detail_cxt;
 	CsPager    *detail;
@@ -255,7 +256,6 @@ typedef struct CsScan
 	MemoryContext finder_cxt;
 	CsPager    *finder;			/* looks in the list for the row of an id */
 	HeapTuple	found_detail;	/* the row that 'finder' is to complete */
-	bool		finder_filtered;
 
 	/* Of the pagers that are gone. */
 	CsCallCost	cost;

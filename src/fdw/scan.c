@@ -9,7 +9,6 @@
 
 #include "access/tupdesc.h"
 #include "miscadmin.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
