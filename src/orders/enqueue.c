@@ -209,21 +209,24 @@ Datum
 cs_sql_resubmit_order(PG_FUNCTION_ARGS)
 {
 	static CsStatement resubmission = {
-		"SELECT * FROM cs_internal.order_to_resubmit($1)", 1, {INT8OID}
+		"SELECT * FROM cs_internal.order_to_resubmit($1, $2)", 2, {INT8OID, TEXTOID}
 	};
 	CsOrderForm form = {0};
 	CsStateScope scope;
 	Oid			serverid;
-	Datum		value;
+	Datum		values[2];
+	char		nulls[] = "  ";
 
 	cs_require_preload();
 	PreventCommandIfReadOnly("cs_resubmit_order()");
 	PreventCommandIfParallelMode("cs_resubmit_order()");
 	form.replaces = cs_order_argument(fcinfo, 0, 2, &serverid);
 	form.external_id = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	value = Int64GetDatum(form.replaces);
+	values[0] = Int64GetDatum(form.replaces);
+	values[1] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
 	cs_state_enter(&scope);
-	cs_state_run(&resubmission, &value, NULL);
+	cs_state_run(&resubmission, values, nulls);
 	for (int i = 0; i < 3; i++)
 	{
 		Datum	   *part = i == 0 ? &form.lines : i == 1 ? &form.ship_to : &form.options;

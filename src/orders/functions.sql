@@ -67,7 +67,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_resubmit_order';
 COMMENT ON FUNCTION @extschema@.cs_resubmit_order(text, text, text) IS
 'Queues a failed, rejected or cancelled order again under a new external id, linked to the old one by replaces. '
-'CustomHub answers the same refusal (402 INSUFFICIENT_BALANCE) to the same id, also after a top-up. PA012 for an order in another state.';
+'CustomHub answers the same refusal (402 INSUFFICIENT_BALANCE) to the same id, also after a top-up. PA012 for an order in another state, or submitted again already.';
 
 CREATE FUNCTION @extschema@.cs_order(id text, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
 LANGUAGE c STABLE PARALLEL UNSAFE

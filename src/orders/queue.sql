@@ -319,7 +319,7 @@ BEGIN
     RETURN false;
   END IF;
   IF old.state = 'failed' AND NOT old.is_final
-     OR old.state = 'cancelled' AND cs_internal.never_arrived(old.id) THEN
+     OR old.state = 'cancelled' AND NOT old.is_final AND cs_internal.never_arrived(old.id) THEN
     UPDATE cs_internal.orders AS t
        SET state = 'queued', path = 'queue', next_attempt_at = clock_timestamp(),
            changed_at = clock_timestamp(), caller_xids = NULL, lost_at = NULL, remote = NULL,
@@ -377,7 +377,7 @@ BEGIN
   disposition := CASE
     WHEN old.state IN ('queued', 'sending') THEN 'wait'
     WHEN old.state = 'failed' AND NOT old.is_final THEN 'new'
-    WHEN old.state = 'cancelled' AND cs_internal.never_arrived(old.id) THEN 'new'
+    WHEN old.state = 'cancelled' AND NOT old.is_final AND cs_internal.never_arrived(old.id) THEN 'new'
     WHEN old.state IN ('failed', 'uncertain') THEN 'error'
     WHEN old.state IN ('cancelled', 'cancelling') THEN 'cancelled'
     ELSE 'done' END;
@@ -551,17 +551,27 @@ COMMENT ON FUNCTION cs_internal.order_knowledge(bigint) IS
 'What is known of an order, since when, and whether the partner can be asked about it.';
 REVOKE ALL ON FUNCTION cs_internal.order_knowledge(bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.order_to_resubmit(order_id bigint)
+-- Once more, under another external id; from then on not under its own.
+CREATE FUNCTION cs_internal.order_to_resubmit(order_id bigint, new_external_id text)
 RETURNS TABLE (lines jsonb, ship_to jsonb, options jsonb)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old cs_internal.orders;
 BEGIN
-  RETURN QUERY
-  SELECT o.lines, o.ship_to, o.options FROM cs_internal.orders AS o
-   WHERE o.id = order_id AND o.state IN ('failed', 'rejected', 'cancelled');
+  SELECT * INTO old FROM cs_internal.orders AS t
+   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled')
+     FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'submitted again');
   END IF;
+  PERFORM cs_internal.order_not_replaced(order_id, new_external_id);
+  UPDATE cs_internal.orders AS t SET is_final = true WHERE t.id = order_id AND NOT t.is_final;
+  lines := old.lines;
+  ship_to := old.ship_to;
+  options := old.options;
+  RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION cs_internal.order_to_resubmit(bigint) IS
-'What a failed, rejected or cancelled order was to be; PA012 for an order that may still be made.';
-REVOKE ALL ON FUNCTION cs_internal.order_to_resubmit(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.order_to_resubmit(bigint, text) IS
+'What a failed, rejected or cancelled order was to be, which is not sent any more under its own external id; PA012 for '
+'an order that may still be made, or was submitted again already.';
+REVOKE ALL ON FUNCTION cs_internal.order_to_resubmit(bigint, text) FROM PUBLIC;

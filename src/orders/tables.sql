@@ -95,7 +95,7 @@ COMMENT ON TABLE cs_internal.orders IS
 'INSERT of a user: that state and path are among the known ones is the transitions'' business, which alone write here. '
 'path: queue or call. body: the exact bytes of the request, stored before they are first sent and sent again unchanged. '
 'origin: the cluster that may send it (cs_internal.origin()). caller_xids: call path only; the (sub)transactions that '
-'asked for the order, NULL once one of them has committed. is_final: the partner refused this external id for good. '
+'asked for the order, NULL once one of them has committed. is_final: the partner refused this external id for good, or it was submitted again. '
 'cancel_requested_at: wanted while it was on the wire. Names compare in collation C, as those of the catalogs do: an '
 'index on server could not be used for a server''s name otherwise.';
 COMMENT ON COLUMN cs_internal.orders.next_attempt_at IS

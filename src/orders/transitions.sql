@@ -425,6 +425,27 @@ REVOKE ALL ON FUNCTION cs_internal.order_orphaned(bigint) FROM PUBLIC;
 
 /* ---- by hand ---- */
 
+-- Has it been submitted again, and may that order be made?
+CREATE FUNCTION cs_internal.order_not_replaced(order_id bigint, new_external_id text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  o record;
+BEGIN
+  SELECT t.external_id, r.external_id AS other INTO o
+    FROM cs_internal.orders AS t JOIN cs_internal.orders AS r ON r.replaces = t.id
+   WHERE t.id = order_id AND r.state NOT IN ('failed', 'rejected', 'cancelled')
+     AND r.external_id IS DISTINCT FROM new_external_id
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA012',
+      MESSAGE = format('order "%s" was submitted again as "%s"', o.external_id, o.other),
+      HINT = 'Sending it once more would order twice.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_not_replaced(bigint, text) IS
+'Throws PA012 if another order than the one with the new external id replaces it and has not failed, been rejected or cancelled.';
+REVOKE ALL ON FUNCTION cs_internal.order_not_replaced(bigint, text) FROM PUBLIC;
+
 -- uncertain, failed → what a person found out.
 CREATE FUNCTION cs_internal.order_resolve(order_id bigint, action text, found_id text, by text)
 RETURNS void
@@ -455,6 +476,7 @@ BEGIN
       DETAIL = format('It has %s bytes; 1000 are allowed.', octet_length(found_id));
   END IF;
   IF action = 'retry' AND old.is_final THEN
+    PERFORM cs_internal.order_not_replaced(order_id);
     RAISE EXCEPTION USING ERRCODE = 'PA012',
       MESSAGE = format('order "%s" was refused for good', old.external_id),
       DETAIL = coalesce((old.error).message, 'There is no message.'),

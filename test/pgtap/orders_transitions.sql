@@ -40,7 +40,7 @@ INSERT INTO transitions VALUES
   ('order_resolve placed', $$cs_internal.order_resolve(%s, 'placed', 'x', 'erp')$$, '{uncertain,failed}', 'placed'),
   ('order_resolve retry', $$cs_internal.order_resolve(%s, 'retry', NULL, 'erp')$$, '{uncertain,failed}', 'queued'),
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
-  ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s)$$, '{failed,rejected,cancelled}', NULL);
+  ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
 SELECT plan(3 * 13 * 19 + 38);
 
