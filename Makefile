@@ -24,7 +24,7 @@ CLIENT   = options server secret account attempt auth call shape rows page
 CATALOG  = rowset terms search load run absent details refresh live
 ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS = verify event receive register
-OPS      = version ops servers
+OPS      = version codes ops servers
 # [5] what runs them
 FDW      = table filter estimate plan fetch choose scan async explain import check modify fdw
 WORKER   = launcher utility refresher schedule worker
@@ -42,10 +42,10 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalo
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/webhooks/tables.sql src/webhooks/apply.sql src/webhooks/functions.sql \
-	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql src/ops/columns.sql
+	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql src/ops/codes.sql src/ops/columns.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
-REGRESS = options servers
+REGRESS = options errors servers
 ISOLATION = orders_same_id orders_claim orders_races servers_dropped webhooks
 
 # C drivers that print TAP: test/unit/NAME.c.

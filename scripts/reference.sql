@@ -127,6 +127,7 @@ SELECT format(E'**%s**\n%s\n', s.title,
  ORDER BY s.place;
 \qecho '**Accounts and settings**'
 \qecho '[foreign-data wrapper](#foreign-data-wrapper-cupsource) ·'
+\qecho '[errors of the partners](#errors-of-the-partners) ·'
 \qecho '[settings](#settings)'
 \qecho ''
 SELECT CASE WHEN o.first_of_section THEN format(E'## %s\n\n', s.title) || coalesce(s.intro || E'\n\n', '') ELSE '' END
@@ -142,6 +143,19 @@ SELECT CASE WHEN o.first_of_section THEN format(E'## %s\n\n', s.title) || coales
 \qecho ''
 SELECT pg_temp.prose(obj_description(w.oid, 'pg_foreign_data_wrapper'), '') || E'\n'
   FROM pg_foreign_data_wrapper AS w WHERE w.fdwname = 'cupsource';
+\qecho '## Errors of the partners'
+\qecho ''
+\qecho 'What `cs_error_codes()` gives: a refusal has SQLSTATE `PA` and the HTTP status; a code in the partner''s answer'
+\qecho 'chooses the hint. The [README](../README.md#errors) has the codes of what never was an answer.'
+\qecho ''
+\qecho '| API | code | SQLSTATE | meaning | hint |'
+\qecho '|---|---|---|---|---|'
+SELECT format('| %s | %s | `%s` | %s | %s |', string_agg(e.api, ', ' ORDER BY e.api), coalesce('`' || e.code || '`', 'any other'),
+              e.sqlstate, replace(e.meaning, '|', '\|'), replace(coalesce(e.hint, ''), '|', '\|'))
+  FROM cs_error_codes() WITH ORDINALITY AS e (api, code, status, sqlstate, meaning, hint, n)
+ GROUP BY e.code, e.status, e.sqlstate, e.meaning, e.hint
+ ORDER BY min(e.n);
+\qecho ''
 \qecho '## Settings'
 \qecho ''
 \qecho '| setting | default | set by | |'

@@ -49,7 +49,7 @@ REVOKE ALL ON FUNCTION cs_internal.items_known(text, text[], text[]) FROM PUBLIC
 
 CREATE FUNCTION @extschema@.cs_check_order(lines jsonb, ship_to jsonb, external_id text, options jsonb DEFAULT NULL,
   server text DEFAULT NULL, OUT field text, OUT code text, OUT message text, OUT severity text) RETURNS SETOF record
-LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 5
+LANGUAGE c STABLE PARALLEL UNSAFE COST 1000 ROWS 5
 AS 'MODULE_PATHNAME', 'cs_sql_check_order';
 COMMENT ON FUNCTION @extschema@.cs_check_order(jsonb, jsonb, text, jsonb, text) IS
 'What is wrong with an order, as far as that can be told without the network: a row for every violation of the '

@@ -136,7 +136,7 @@ CREATE FUNCTION @extschema@.cs_quote_order(lines jsonb, ship_to jsonb, options j
   OUT currency text, OUT items_subtotal numeric, OUT shipping_cost numeric,
   OUT shipping_category_fee numeric, OUT discount_amount numeric, OUT rush_fee numeric,
   OUT total numeric, OUT estimated boolean, OUT per_item jsonb, OUT raw jsonb)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 100000
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'cs_sql_quote_order';
 COMMENT ON FUNCTION @extschema@.cs_quote_order(jsonb, jsonb, jsonb, text) IS
 'What an order would cost, without placing it. Form as for cs_create_order; designs need no url. CustomHub is asked '
