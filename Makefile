@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server secret account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
-ORDERS   = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
+ORDERING = answer work transfer prepare send record cancel follow take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS = verify event receive register
 OPS      = version codes ops servers
 # [5] what runs them
@@ -33,7 +33,7 @@ MODULE   = cupsource
 
 OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) \
 	$(API:%=src/api/%.o) $(CLIENT:%=src/client/%.o) $(CATALOG:%=src/catalog/%.o) \
-	$(ORDERS:%=src/orders/%.o) $(WEBHOOKS:%=src/webhooks/%.o) $(OPS:%=src/ops/%.o) \
+	$(ORDERING:%=src/orders/%.o) $(WEBHOOKS:%=src/webhooks/%.o) $(OPS:%=src/ops/%.o) \
 	$(FDW:%=src/fdw/%.o) $(WORKER:%=src/worker/%.o) $(MODULE:%=src/%.o)
 
 # The install script is these, one after the other.
