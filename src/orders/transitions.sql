@@ -133,7 +133,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
   o record;
   event bigint;
-  waited integer;
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = new_state, remote_id = a.remote_id, remote = a, raw = answer,
@@ -158,7 +157,10 @@ BEGIN
   IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
     PERFORM cs_internal.order_cancel(order_id, 'cupsource');
   END IF;
-  waited := cs_internal.webhooks_waiting(order_id, o.server, a.remote_id, poll_after);
+  IF EXISTS (SELECT FROM cs_internal.webhook_events AS e
+              WHERE e.server = o.server AND e.remote_id = a.remote_id AND e.order_id IS NULL) THEN
+    PERFORM cs_internal.webhooks_waiting(order_id, o.server, a.remote_id, poll_after);
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
 'sending → placed (or a later state that the answer names): the partner has accepted the order. Keeps the attempt, too: '

@@ -245,11 +245,6 @@ DECLARE
   event cs_internal.webhook_events;
   applied integer := 0;
 BEGIN
-  IF NOT EXISTS (SELECT FROM cs_internal.webhook_events AS e
-                  WHERE e.server = webhooks_waiting.server AND e.remote_id = webhooks_waiting.remote_id
-                    AND e.order_id IS NULL) THEN
-    RETURN 0;
-  END IF;
   -- The order before its events, as everywhere.
   PERFORM FROM cs_internal.orders AS o WHERE o.id = webhooks_waiting.order_id FOR NO KEY UPDATE;
   UPDATE cs_internal.webhook_events AS e SET order_id = webhooks_waiting.order_id, unseen = false
