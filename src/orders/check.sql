@@ -78,13 +78,15 @@ BEGIN
     FROM (SELECT w.n, w.quantity, p.sku, p.unit_price, p.currency
             FROM unnest(names, quantities) WITH ORDINALITY AS w (name, quantity, n)
             LEFT JOIN LATERAL (
-              SELECT q.sku, q.unit_price, q.currency FROM cs_internal.products AS q
-               WHERE kind = 'sku' AND q.sku = w.name AND q.server = account AND q.discontinued_at IS NULL
-               UNION ALL
-              SELECT q.sku, q.unit_price, q.currency FROM cs_internal.products AS q
-               WHERE kind = 'product_id' AND q.server = account AND q.product_id = w.name
-                 AND q.discontinued_at IS NULL
-               LIMIT 1) AS p ON true) AS i;
+              SELECT f.sku, CASE WHEN f.discontinued_at IS NULL THEN f.unit_price END AS unit_price, f.currency
+                FROM (SELECT q.sku, q.unit_price, q.currency, q.discontinued_at
+                        FROM cs_internal.products AS q
+                       WHERE kind = 'sku' AND q.sku = w.name AND q.server = account
+                       UNION ALL
+                      SELECT q.sku, q.unit_price, q.currency, q.discontinued_at
+                        FROM cs_internal.products AS q
+                       WHERE kind = 'product_id' AND q.server = account AND q.product_id = w.name) AS f
+               ORDER BY f.discontinued_at NULLS FIRST LIMIT 1) AS p ON true) AS i;
   IF unpriced IS NOT NULL THEN
     RAISE invalid_parameter_value USING
       MESSAGE = format('the order cannot be estimated from the cached catalogue of server "%s"', account),
