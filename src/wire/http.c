@@ -218,6 +218,20 @@ cs_http_escape(const char *text)
 	return result;
 }
 
+void
+cs_http_check_library(void)
+{
+	const curl_version_info_data *library = curl_version_info(CURLVERSION_NOW);
+
+	if (library->version_num < 0x075700 ||
+		(library->features & CURL_VERSION_ASYNCHDNS) == 0 ||
+		(library->features & CURL_VERSION_SSL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot use libcurl %s", library->version),
+				 errdetail("Version 7.87 or newer with TLS and an asynchronous resolver is needed.")));
+}
+
 const char *
 cs_http_library(void)
 {

@@ -96,7 +96,7 @@ struct CsHttpRequest
 	CsRequestState state;
 	CsTransfer *transfer;
 	CURLcode	result;
-	dlist_node	node;			/* while WAITING */
+	dlist_node	node;			/* while WAITING or RUNNING */
 	bool		answered;		/* 'answer' is filled */
 	CsHttpAnswer answer;
 };
@@ -132,7 +132,10 @@ extern int	cs_http_close_socket(void *arg, curl_socket_t fd);
 /* in http_answer.c: fills request->answer.  Throws only on out of memory. */
 extern void cs_http_answer_fill(CsHttpRequest *request);
 
-/* in http.c: the part of a URL between "://" and its path; *length is its length. */
+/* in http.c: throws if this libcurl will not do. */
+extern void cs_http_check_library(void);
+
+/* The part of a URL between "://" and its path; *length is its length. */
 extern const char *cs_http_authority(const char *url, size_t *length);
 
 #endif							/* CS_WIRE_HTTP_PRIVATE_H */

@@ -342,6 +342,9 @@ transfer_prepare(CsTransfer *transfer, CsTransferShape shape)
 	/* A name lookup that hangs is left behind, not waited for. */
 	SET(CURLOPT_QUICK_EXIT, 1L);
 
+	/* A partner that moved is found by the next connection, not a minute later. */
+	SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);

@@ -75,6 +75,7 @@ static uint32 wait_events[lengthof(wait_names)];
 
 static dlist_head waiting = DLIST_STATIC_INIT(waiting);
 static int	nwaiting = 0;
+static dlist_head running = DLIST_STATIC_INIT(running);
 static int	nrunning = 0;		/* in the multi handle */
 static bool some_ended = false; /* since cs_http_wait last returned */
 
@@ -199,20 +200,12 @@ cs_http_close_socket(void *arg, curl_socket_t fd)
 void
 cs_http_multi_open(void)
 {
-	const curl_version_info_data *library;
+	static const int own_signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 	CURLM	   *handle;
 
 	if (multi != NULL)
 		return;
-
-	library = curl_version_info(CURLVERSION_NOW);
-	if (library->version_num < 0x075700 ||
-		(library->features & CURL_VERSION_ASYNCHDNS) == 0 ||
-		(library->features & CURL_VERSION_SSL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot use libcurl %s", library->version),
-				 errdetail("Version 7.87 or newer with TLS and an asynchronous resolver is needed.")));
+	cs_http_check_library();
 
 	/*
 	 * Whoever set SSLKEYLOGFILE for the server did not mean that partners'
@@ -235,13 +228,8 @@ cs_http_multi_open(void)
 
 	/* Errors that are about the code itself must still reach the thread that made them. */
 	sigfillset(&all_signals);
-	sigdelset(&all_signals, SIGABRT);
-	sigdelset(&all_signals, SIGBUS);
-	sigdelset(&all_signals, SIGFPE);
-	sigdelset(&all_signals, SIGILL);
-	sigdelset(&all_signals, SIGSEGV);
-	sigdelset(&all_signals, SIGSYS);
-	sigdelset(&all_signals, SIGTRAP);
+	for (size_t i = 0; i < lengthof(own_signals); i++)
+		sigdelset(&all_signals, own_signals[i]);
 
 	multi = handle;
 	for (int i = 0; i < MULTI_DESCRIPTORS; i++)
@@ -272,6 +260,14 @@ request_ended(CsHttpRequest *request, CURLcode result)
 	some_ended = true;
 }
 
+static void
+take_out(CsHttpRequest *request)
+{
+	curl_multi_remove_handle(multi, request->transfer->easy);
+	dlist_delete(&request->node);
+	nrunning--;
+}
+
 /* Takes what has ended out of the multi handle. */
 static void
 collect_ended(void)
@@ -287,10 +283,25 @@ collect_ended(void)
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
-		curl_multi_remove_handle(multi, easy);	/* ends 'message' */
-		nrunning--;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer);
+		take_out(transfer->request);	/* ends 'message' */
 		request_ended(transfer->request, result);
+	}
+}
+
+/*
+ * Without memory libcurl leaves its transfers where they are, without a socket
+ * or a timer that would lead back to them; nobody would wake up for them.
+ */
+static void
+end_all(void)
+{
+	while (!dlist_is_empty(&running))
+	{
+		CsHttpRequest *request = dlist_head_element(CsHttpRequest, node, &running);
+
+		take_out(request);
+		request_ended(request, CURLE_OUT_OF_MEMORY);
 	}
 }
 
@@ -319,6 +330,7 @@ admit_waiting(void)
 			continue;
 		}
 		request->state = CS_REQUEST_RUNNING;
+		dlist_push_tail(&running, &request->node);
 		nrunning++;
 		added = true;
 	}
@@ -351,7 +363,8 @@ timer_is_due(long *delay_ms)
 static void
 drive(const WaitEvent *events, int nevents, bool all)
 {
-	int			running;
+	CURLMcode	worst = CURLM_OK;
+	int			unused;
 
 	do
 	{
@@ -364,7 +377,7 @@ drive(const WaitEvent *events, int nevents, bool all)
 				ready |= CURL_CSELECT_IN;
 			if (events[i].events & WL_SOCKET_WRITEABLE)
 				ready |= CURL_CSELECT_OUT;
-			(void) curl_multi_socket_action(multi, events[i].fd, ready, &running);
+			worst = Max(worst, curl_multi_socket_action(multi, events[i].fd, ready, &unused));
 		}
 
 		/*
@@ -374,15 +387,17 @@ drive(const WaitEvent *events, int nevents, bool all)
 		for (int i = nwatches - 1; all && i >= 0; i--)
 		{
 			if (i < nwatches && watches[i].wanted != 0)
-				(void) curl_multi_socket_action(multi, watches[i].fd, 0, &running);
+				worst = Max(worst, curl_multi_socket_action(multi, watches[i].fd, 0, &unused));
 		}
 		if (nevents == 0)
 		{
 			/* It fires once; libcurl sets it again if it wants more. */
 			timer_ms = -1;
-			(void) curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+			worst = Max(worst, curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &unused));
 		}
 		collect_ended();
+		if (worst != CURLM_OK)
+			end_all();
 		sigprocmask(SIG_SETMASK, &saved_signals, NULL);
 		settle_descriptors();
 		nevents = 0;
@@ -410,8 +425,7 @@ cs_http_multi_remove(CsHttpRequest *request, CsTransfer *transfer)
 	}
 	else if (request->state == CS_REQUEST_RUNNING)
 	{
-		curl_multi_remove_handle(multi, transfer->easy);
-		nrunning--;
+		take_out(request);
 		settle_descriptors();
 	}
 }
@@ -478,15 +492,6 @@ arm_watches(void)
 	wait_set_stale = false;
 }
 
-/* The shorter of two waits, of which -1 is the longest. */
-static long
-shorter_wait(long a, long b)
-{
-	if (a < 0)
-		return b;
-	return b < 0 ? a : Min(a, b);
-}
-
 /*
  * Waits once, for at most 'timeout_ms', and serves what happened.  Returns
  * true if the latch was set.  Throws.
@@ -548,8 +553,9 @@ cs_http_wait(long timeout_ms, CsWaitFor reason)
 			drive(NULL, 0, false);
 		if (some_ended)
 			break;
-		(void) timer_is_due(&delay);
-		if (wait_once(shorter_wait(left, delay), reason) || some_ended)
+		(void) timer_is_due(&delay);	/* -1, the longest, is so as unsigned */
+		delay = (long) Min((unsigned long) left, (unsigned long) delay);
+		if (wait_once(delay, reason) || some_ended)
 			break;
 		if (timeout_ms == 0)
 			break;
