@@ -1,0 +1,223 @@
+#!/usr/bin/perl
+#
+# Faults below us: no disk, no memory, no connections, no file descriptors, a
+# certificate that expires, a name that leads elsewhere.  A clear error each,
+# nothing is lost or doubled, and it goes on by itself afterwards.
+use strict;
+use warnings;
+use CupsourceTest;
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $directory = PostgreSQL::Test::Utils::tempdir;
+chmod 0755, $directory;
+my $library = "$directory/faults.so";
+system_or_bail('cc', '-O1', '-shared', '-fPIC', '-o', $library, dirname(__FILE__) . '/lib/faults.c', '-ldl');
+
+# What holds from now on: see lib/faults.c.
+my $faults = "$directory/faults";
+my @names = qw(disk_full from to address process countdown);
+
+sub faults
+{
+	my (%fault) = (countdown => -1, @_);
+
+	open my $file, '+<', $faults or die "could not open $faults: $!\n";
+	syswrite $file, pack('l*', map { $fault{$_} // 0 } @names);
+	close $file;
+	return;
+}
+
+sub countdown
+{
+	return (unpack 'l*', slurp_file($faults))[-1];
+}
+
+append_to_file($faults, pack('l*', (0) x 5, -1));
+chmod 0666, $faults;
+
+my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0, '--tls' => $directory, '--tls-expired-port', '--tls-wrong-port');
+my $node = cupsource_node('below', start => 0, conf => <<'END');
+max_connections = 10
+superuser_reserved_connections = 1
+cupsource.max_retries = 0
+cupsource.timeout = '500ms'
+END
+{
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{CUPSOURCE_FAULTS} = $faults;
+	$node->start;
+}
+$node->safe_psql('postgres', 'CREATE EXTENSION cupsource');
+create_accounts($node, $sandbox, options => { rate_limit => 0, poll_interval => '1d' });
+
+my %order = (
+	shop_v1 => q{'[{"sku": "CS-8OZ-ECO", "quantity": 1000}]', '{"line1": "1 Way", "city": "Portland", "state": "OR",
+	  "postal_code": "97201"}', EXTERNAL, '{"currency": "USD"}', 'shop_v1'},
+	hub => q{'[{"sku": "BC-3001-L-BLACK", "quantity": 1}]', '{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn",
+	  "state": "NY", "postal_code": "11201", "country": "US"}', EXTERNAL, NULL, 'hub'});
+
+# So many orders "NAME-1", …
+sub enqueue
+{
+	my ($server, $name, $count) = @_;
+
+	return 'SELECT count(cs_enqueue_order(' . $order{$server} =~ s/EXTERNAL/'$name-' || i/r
+	  . ")) FROM generate_series(1, $count) AS i";
+}
+
+# All orders of the name are placed, and the partner has each of them once.
+sub all_placed
+{
+	my ($name, $count, $what) = @_;
+
+	wait_for($node, "SELECT count(*) = $count FROM cs_orders WHERE external_id LIKE '$name-%' AND state = 'placed'");
+	return is($sandbox->count(method => 'POST', path => '.*/orders'), $count, $what) if $name =~ /shop_v1/;
+	my @there = grep { ($_->{external_id} // '') =~ /^\Q$name\E-/ } $sandbox->orders;
+	my %once = map { $_->{external_id} => 1 } @there;
+
+	is(scalar(@there) . ' ' . scalar(keys %once), "$count $count", $what);
+	return;
+}
+
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query(q{CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		result text;
+	BEGIN
+		EXECUTE statement INTO result;
+		RETURN result;
+	EXCEPTION WHEN OTHERS THEN
+		RETURN sqlstate;
+	END $$});
+my $backend = $session->query('SELECT pg_backend_pid()');
+
+sub outcome
+{
+	my ($statement) = @_;
+
+	return $session->query("SELECT outcome(\$statement\$$statement\$statement\$)");
+}
+
+# -- Memory: each allocation of a call fails once --
+
+my $products = q{SELECT count(*) || ' ' || md5(string_agg(p::text, ' ')) FROM (SELECT product_id, sku, name, unit_price, raw
+	FROM cs_products(server => 'shop_v1', max_rows => 20)) AS p};
+my $good = outcome($products);
+my (%seen, $failed);
+for (my $n = 0;; $n++)
+{
+	faults(process => $backend, countdown => $n);
+	my $got = outcome($products);
+	last if countdown() >= 0;
+	$seen{ $got eq $good ? 'good' : $got }++;
+	$failed = $n;
+}
+faults();
+cmp_ok($failed, '>', 30, 'libcurl allocates often');
+my @others_seen = grep { !/^(?:good|53200|PA004|PA007)$/ } sort keys %seen;
+is("@others_seen", '', 'without memory a call says so, or that it got no answer in time, and never gives other rows');
+is(outcome($products), $good, 'and succeeds when there is memory again');
+is($session->query('SELECT pg_backend_pid()'), $backend, 'in the same session');
+
+# -- File descriptors --
+
+sub limit_descriptors
+{
+	my ($limit) = @_;
+
+	system_or_bail('prlimit', "--nofile=$limit:", '--pid', $backend);
+	return;
+}
+my $limit = (split ' ', (grep {/^Max open files/} split /\n/, slurp_file("/proc/$backend/limits"))[0])[3];
+$node->safe_psql('postgres', q{CREATE SERVER cold FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1', rate_limit '0', base_url 'http://localhost:}
+	  . $sandbox->port . q{/v1'); CREATE USER MAPPING FOR PUBLIC SERVER cold OPTIONS (api_key 'cs_live_v1_demo')});
+limit_descriptors(3);
+like(outcome(q{SELECT count(*) FROM cs_products(server => 'cold')}), qr/^(?:53000|PA002)$/, 'without a file descriptor there is no connection');
+limit_descriptors($limit);
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'cold')}), 'true', 'and with one there is');
+
+# -- Connections: the worker needs none of them --
+
+$session->query('CREATE ROLE nobody LOGIN');
+my @others;
+for (1 .. 8)
+{
+	push @others, $node->background_psql('postgres', on_error_stop => 0);
+}
+$others[-1]->query(enqueue('hub', 'crowded', 3));
+my ($ret, $out, $err) = $node->psql('postgres', 'SELECT 1', extra_params => [ '--username' => 'nobody' ]);
+like($err, qr/remaining connection slots are reserved/, 'no connection is left');
+$_->quit for @others;
+all_placed('crowded', 3, 'but orders are placed');
+
+# -- The disk --
+
+is(outcome(q{SELECT count(*) FROM cs_prices}), 0, 'the cache is empty');
+faults(disk_full => 1);
+like(($node->psql('postgres', q{\set VERBOSITY verbose
+	CALL cs_refresh_catalog('shop_v1')}))[2], qr/ERROR:  53100:/, 'a refresh on a full disk says so');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_prices}), 0, 'and stores nothing by halves');
+faults();
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v1')});
+cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM cs_prices}), '>', 100, 'it goes on when there is room');
+
+for my $server (qw(hub shop_v1))
+{
+	my $api = $server eq 'hub' ? 'customhub-v1' : 'cupsource-v1';
+
+	# Their answers do not fit into the pages that there are.
+	$sandbox->forget;
+	$sandbox->faults({ action => 'delay', ms => 300, method => 'POST', path => 'orders$' });
+	$node->safe_psql('postgres', enqueue($server, "full-$server", 40));
+	$sandbox->wait_for_requests(8, api => $api, method => 'POST', path => '.*/orders');
+	faults(disk_full => 1);
+	$sandbox->no_faults;
+	my $log = $node->wait_for_log(qr/No space left on device/);
+	faults();
+	all_placed("full-$server", 40, "$server: no answer is lost to a full disk");
+}
+
+# -- A certificate that expires --
+
+$node->safe_psql('postgres', q{CREATE SERVER safe FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1', rate_limit '0', poll_interval '1d',
+	base_url '} . $sandbox->tls_url . q{', auth_url '} . $sandbox->tls_url . q{', ca_file '} . $sandbox->ca_file . q{');
+	CREATE USER MAPPING FOR PUBLIC SERVER safe OPTIONS (api_key 'ek_live_demo', secret_key 'esk_live_demo')});
+$order{safe} = $order{hub} =~ s/'hub'/'safe'/r;
+my %expired = (from => $sandbox->tls_port, to => $sandbox->ready->{tls_expired_port});
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'a sound certificate');
+faults(%expired);
+$session->quit;
+$session = $node->background_psql('postgres', on_error_stop => 0);
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'PA003', 'is not trusted when it has expired');
+$node->safe_psql('postgres', enqueue('safe', 'expired', 2));
+wait_for($node, q{SELECT count(*) = 2 FROM cs_order_attempts WHERE external_id LIKE 'expired-%' AND failure = 'tls'});
+faults();
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'and when it has been renewed it is');
+all_placed('expired', 2, 'orders wait for that');
+
+# -- A name that leads elsewhere --
+
+# The certificate of that port is one for this name.
+$node->safe_psql('postgres', q{CREATE SERVER named FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1', rate_limit '0',
+	poll_interval '1d', base_url 'https://wrong.example:PORT', auth_url 'https://wrong.example:PORT', ca_file '} =~
+	s/PORT/$sandbox->ready->{tls_wrong_port}/ger . $sandbox->ca_file . q{');
+	CREATE USER MAPPING FOR PUBLIC SERVER named OPTIONS (api_key 'ek_live_demo', secret_key 'esk_live_demo')});
+$order{named} = $order{hub} =~ s/'hub'/'named'/r;
+my $named = q{SELECT count(*) > 0 FROM cs_products(server => 'named')};
+is(outcome($named), 'true', 'a name that leads to the partner');
+faults(address => 7);
+$node->safe_psql('postgres', enqueue('named', 'moved', 2));
+wait_for($node, q{SELECT count(*) = 2 FROM cs_order_attempts WHERE external_id LIKE 'moved-%' AND failure = 'connect'});
+$session->quit;
+$session = $node->background_psql('postgres', on_error_stop => 0);
+is(outcome($named), 'PA002', 'and now leads to nobody');
+faults();
+is(outcome($named), 'true', 'is asked for again by the next call');
+all_placed('moved', 2, 'and by the orders that wait');
+
+$session->quit;
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'nothing crashed');
+$node->stop;
+done_testing();
