@@ -78,7 +78,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test test-matrix torture fuzz bench docs dist
+TOOL_GOALS   = help stage demo test test-matrix test-sanitize test-valgrind test-package torture fuzz soak sqlsmith bench docs dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -107,6 +107,21 @@ torture: ## kills everything at random for longer than "make test" does; ORDERS=
 
 fuzz:   ## libFuzzer on answers, headers, webhooks and order forms; SECONDS=60 each; CORPUS=/tmp/x keeps what it finds
 	@SECONDS_EACH='$(SECONDS)' CORPUS='$(CORPUS)' STAGE='$(STAGE)' scripts/fuzz.sh
+
+test-sanitize: ## the tests with AddressSanitizer and UBSan; ONLY=tap TESTS=test/t/010_orders.pl
+	@WITH=asan ONLY='$(ONLY)' TESTS='$(TESTS)' STAGE='$(STAGE)' scripts/sanitize.sh
+
+test-valgrind: ## some TAP tests with valgrind's memcheck; TESTS="test/t/010_orders.pl ..."
+	@WITH=valgrind ONLY='$(ONLY)' TESTS='$(TESTS)' STAGE='$(STAGE)' scripts/sanitize.sh
+
+test-package: ## builds the Debian package in a Debian of its own, installs it there and tests it; CHROOTS=/var/tmp/x keeps that
+	@CHROOTS='$(CHROOTS)' scripts/package.sh
+
+soak:   ## calls in one session and orders in one worker, with memory that does not grow; CALLS=200000
+	@CALLS='$(CALLS)' STAGE='$(STAGE)' scripts/soak.sh
+
+sqlsmith: ## random queries on everything that cupsource has, without a crash; MINUTES=10 SEED=1
+	@MINUTES='$(MINUTES)' SEED='$(SEED)' STAGE='$(STAGE)' scripts/sqlsmith.sh
 
 bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' scripts/bench.sh

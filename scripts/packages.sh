@@ -3,7 +3,7 @@
 # packages.sh: install the Debian packages that something needs and that are
 # missing; where nothing is missing, say nothing and need nothing.
 #
-#   scripts/packages.sh build|demo|fuzz|bench
+#   scripts/packages.sh build|demo|fuzz|bench|sqlsmith|asan|valgrind|package
 #   scripts/packages.sh test [PART...]     for these parts of the tests; default: all
 #
 # It looks for the thing (a program, a header), not for the package, so that a
@@ -32,6 +32,7 @@ perl_has() { perl -e 'for (@INC) { exit 0 if -e "$_/$ARGV[0]" } exit 1' "$1"; }
 curl_is_openssl() { pkg-config --exists libcurl && curl-config --ssl-backends | grep -q OpenSSL; }
 pgxs() { [ -e "$("$config" --pgxs)" ]; }
 server() { [ -x "$bindir/initdb" ]; }
+gcc_has() { [ "$(gcc -print-file-name="$1")" != "$1" ]; }
 fuzzer() { [ -e "$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a")" ]; }
 
 # part PART test [WANTED...]: is it wanted?
@@ -101,13 +102,29 @@ case ${1:-} in
 		need clang "compiles what is fuzzed" have clang
 		need libclang-rt-dev "libFuzzer and AddressSanitizer" fuzzer
 		;;
+	asan)
+		build
+		need libgcc-12-dev "AddressSanitizer and UBSan" gcc_has libasan.so
+		;;
+	valgrind)
+		build
+		need valgrind "memcheck" have valgrind
+		;;
+	sqlsmith)
+		build
+		sandbox
+		need sqlsmith "makes queries" have sqlsmith
+		;;
+	package)
+		need debootstrap "makes a system to build and test in" have debootstrap
+		;;
 	bench)
 		build
 		sandbox
 		need nginx "the server that is measured against" test -x /usr/sbin/nginx
 		;;
 	*)
-		echo "usage: scripts/packages.sh build|demo|test|fuzz|bench" >&2
+		echo "usage: scripts/packages.sh build|demo|test|fuzz|bench|sqlsmith|asan|valgrind|package" >&2
 		exit 2
 		;;
 esac

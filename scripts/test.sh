@@ -3,7 +3,9 @@
 # test.sh: every test there is.
 #
 #   ONLY="regress tap"   only these parts
+#   TESTS="test/t/0*.pl" of the TAP tests only these
 #   STAGE=/tmp/x         in that stage (kept) instead of a temporary one
+#   STAGED=yes           which is built already
 #
 # Each part is a function test_PART; it writes what it prints to a log of its
 # own and "PASSED FAILED" to a count file.  One line per part while it runs,
@@ -203,7 +205,7 @@ test_pgtap()
 test_tap()
 {
 	stage_user rm -rf "$STAGE/tmp_check"
-	harness --jobs 2 $(cd "$STAGE/src" && ls test/t/*.pl)
+	harness --jobs 2 ${TESTS:-$(cd "$STAGE/src" && ls test/t/*.pl)}
 }
 
 # Run a part and add up.
@@ -230,7 +232,10 @@ passed=0
 failed=0
 failures=
 
-if ! stage_make "${STAGE:-}"; then
+if [ -n "${STAGED:-}" ]; then
+	stage_open "$STAGE"
+	stage_prefix
+elif ! stage_make "${STAGE:-}"; then
 	echo "0 passed, 1 failed"
 	exit 1
 fi

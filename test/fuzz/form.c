@@ -59,6 +59,10 @@ check_form(FormCall *call)
 				   "a form is read, or is refused as a wrong value");
 		return;
 	}
+
+	/* Without a path for quotes it is an estimate, which has no body. */
+	if (call->purpose == CS_FORM_QUOTE && call->api->orders->write_quote == NULL)
+		return;
 	body = call->purpose == CS_FORM_QUOTE ?
 		cs_form_quote_body(call->api, call->form, &length) :
 		cs_form_order_body(call->api, call->form, &length);
