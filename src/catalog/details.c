@@ -20,6 +20,8 @@
 #include "src/catalog/run.h"
 
 #define BATCH 100				/* ids that are looked up together */
+#define AHEAD 4					/* details on the wire while another one is stored */
+#define TURNS (AHEAD + 1)
 
 static CsStatement begin_statement = {
 	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2, $3) AS d",
@@ -82,7 +84,7 @@ typedef struct Details
 	CsRun	   *run;
 	const CsResource *resource; /* "model" */
 	CsRowset   *rowsets[NPARTS];
-	MemoryContext call_cxts[2]; /* the detail being stored, and the one on the wire */
+	MemoryContext call_cxts[TURNS]; /* the detail being stored, and those on the wire */
 } Details;
 
 static CsCall *
@@ -249,20 +251,23 @@ look_up_unseen(CsRun *run, char **ids)
 	return n;
 }
 
+/* In order; the next ones are asked for as long as each goes out at once. */
 static void
 refresh_models(const Details *details, char **ids, int nids, bool of_ring)
 {
-	CsCall	   *call = nids > 0 ? begin_detail(details, 0, ids[0]) : NULL;
+	CsCall	   *calls[BATCH];
+	int			begun = 0;
 
 	for (int i = 0; i < nids; i++)
 	{
-		CsCall	   *next;
-
-		cs_call_finish(call);
-		next = i + 1 < nids ? begin_detail(details, (i + 1) % 2, ids[i + 1]) : NULL;
-		finish_detail(details, call, ids[i], of_ring);
+		while (begun < Min(i + AHEAD, nids) && (begun <= i || cs_call_sending(calls[begun - 1])))
+		{
+			calls[begun] = begin_detail(details, begun % TURNS, ids[begun]);
+			begun++;
+		}
+		cs_call_finish_first(calls + i, begun - i);
+		finish_detail(details, calls[i], ids[i], of_ring);
 		pfree(ids[i]);
-		call = next;
 	}
 }
 
@@ -312,7 +317,7 @@ cs_details_refresh(CsRun *run)
 		else
 			cs_rowset_bind_array(details.rowsets[i], &merge_statement, 2 + i);
 	}
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < TURNS; i++)
 		details.call_cxts[i] = AllocSetContextCreate(run->cxt, "cupsource refresh detail",
 													 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(old);

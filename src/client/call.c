@@ -390,6 +390,24 @@ cs_call_finish(CsCall *call)
 		cs_http_wait(wait_ms, waits_for(call));
 }
 
+void
+cs_call_finish_first(CsCall *const *calls, int ncalls)
+{
+	long		wait_ms;
+
+	while (!cs_call_advance(calls[0], &wait_ms))
+	{
+		for (int i = 1; i < ncalls; i++)
+		{
+			long		other_ms;
+
+			if (!cs_call_advance(calls[i], &other_ms) && other_ms >= 0)
+				wait_ms = wait_ms < 0 ? other_ms : Min(wait_ms, other_ms);
+		}
+		cs_http_wait(wait_ms, waits_for(calls[0]));
+	}
+}
+
 const CsFailure *
 cs_call_failure(const CsCall *call)
 {

@@ -64,6 +64,9 @@ extern bool cs_call_on_wire(const CsCall *call);
 /* Until done, interruptibly. */
 extern void cs_call_finish(CsCall *call);
 
+/* Until the first of them is done; the others are driven meanwhile, those before others first. */
+extern void cs_call_finish_first(CsCall *const *calls, int ncalls);
+
 /*
  * After the end: the failure (kind NONE if none) and the answer's document.
  * A budget that is too far away is a failure of kind RATE_LIMIT_WAIT (PA010);

@@ -1,11 +1,11 @@
 /*
  * page.c
- *	  The pages of a resource, one after the other, the next one on the wire
- *	  while the current one is being used.
+ *	  The pages of a resource, one after the other, the next ones on the
+ *	  wire while the current one is being used.
  *
- * Two contexts take turns: one holds the page that the caller has, the other
- * the request for the next one.  So memory is bounded by two pages, whatever
- * the number of pages.
+ * Contexts take turns: one holds the page that the caller has, the others the
+ * requests for the next ones.  So memory is bounded by those pages, whatever
+ * the number of all.
  */
 #include "postgres.h"
 
@@ -19,6 +19,9 @@
 #include "src/client/page.h"
 #include "src/client/rows.h"
 #include "src/wire/sign.h"
+
+#define AHEAD 4					/* pages that are asked for before they are wanted */
+#define TURNS (AHEAD + 1)
 
 /* A position that was asked for: the beginning of its digest stands for it. */
 typedef struct SeenPosition
@@ -44,8 +47,9 @@ struct CsPager
 	int			page_size;		/* as asked for, or as the document says */
 	CsPriority	priority;
 	bool		read_ahead;
-	Turn		turns[2];
-	int			current;		/* of 'turns': the next to be returned */
+	Turn		turns[TURNS];
+	int			current;		/* of 'turns', in a ring: the next to be returned */
+	int			begun;			/* how many from there on have been asked for */
 	bool		ended;
 	bool		from_start;		/* no position was given */
 	int64		rows_before;	/* on the pages before; a guess if not from the start */
@@ -186,7 +190,6 @@ begin_turn(CsPager *pager, Turn *turn, const char *position)
 	};
 
 	/* 'position' is in the other turn's context, or the caller's. */
-	turn->call = NULL;
 	MemoryContextReset(turn->cxt);
 	old = MemoryContextSwitchTo(turn->cxt);
 	turn->position = position ? pstrdup(position) : NULL;
@@ -200,6 +203,14 @@ begin_turn(CsPager *pager, Turn *turn, const char *position)
 	turn->call = cs_call_begin(turn->cxt, pager->account, &spec);
 	(void) cs_call_advance(turn->call, &wait_ms);
 	MemoryContextSwitchTo(old);
+}
+
+/* The next one that has not been asked for. */
+static void
+ask_for(CsPager *pager, const char *position)
+{
+	begin_turn(pager, &pager->turns[(pager->current + pager->begun) % TURNS], position);
+	pager->begun++;
 }
 
 CsPager *
@@ -221,7 +232,7 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	pager->path = common_path(account, resource, arguments, narguments);
 	pager->priority = priority;
 	pager->read_ahead = read_ahead;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < TURNS; i++)
 		pager->turns[i].cxt = AllocSetContextCreate(own, "cupsource page",
 													ALLOCSET_DEFAULT_SIZES);
 	pager->from_start = position == NULL;
@@ -239,7 +250,7 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	}
 	else if (position && resource->paging == CS_PAGING_CURSOR)
 		remember_position(pager, position);
-	begin_turn(pager, &pager->turns[0], position);
+	ask_for(pager, position);
 	MemoryContextSwitchTo(old);
 	return pager;
 }
@@ -412,6 +423,48 @@ says_absent(const CsFailure *failure)
 }
 
 /* The next page; NULL after the last, or if it is absent and may be. */
+static void
+wait_for_current(CsPager *pager)
+{
+	CsCall	   *calls[AHEAD];
+
+	for (int i = 0; i < pager->begun; i++)
+		calls[i] = pager->turns[(pager->current + i) % TURNS].call;
+	cs_call_finish_first(calls, pager->begun);
+}
+
+/* There are no more pages; if some were asked for, the list became shorter meanwhile. */
+static void
+end_pages(CsPager *pager)
+{
+	pager->ended = true;
+	for (; pager->begun > 0; pager->begun--)
+		MemoryContextReset(pager->turns[(pager->current + pager->begun - 1) % TURNS].cxt);
+}
+
+/*
+ * Asks for the page after the current one and, where it is known how many
+ * there are, for those after it: as long as each goes out at once.
+ */
+static void
+ask_ahead(CsPager *pager)
+{
+	const CsPage *page = &pager->page;
+	int64		number;
+	int64		last;
+
+	if (pager->begun == 0)
+		ask_for(pager, page->next);
+	if (pager->resource->paging != CS_PAGING_NUMBER || pager->priority != CS_PRIORITY_CATALOG ||
+		page->rows == 0)
+		return;
+	number = pg_strtoint64(page->position);
+	last = number + (page->total - pager->rows_before + page->rows - 1) / page->rows;
+	while (pager->begun < AHEAD && number + pager->begun < last &&
+		   cs_call_sending(pager->turns[(pager->current + pager->begun - 1) % TURNS].call))
+		ask_for(pager, psprintf(INT64_FORMAT, number + pager->begun + 1));
+}
+
 static const CsPage *
 next_page(CsPager *pager, bool may_be_absent)
 {
@@ -422,10 +475,10 @@ next_page(CsPager *pager, bool may_be_absent)
 		return NULL;
 
 	/* Without reading ahead, the last page's context still has what to ask for. */
+	if (pager->begun == 0)
+		ask_for(pager, pager->page.next);
 	turn = &pager->turns[pager->current];
-	if (turn->call == NULL)
-		begin_turn(pager, turn, pager->page.next);
-	cs_call_finish(turn->call);
+	wait_for_current(pager);
 	cs_call_cost(turn->call, &pager->cost);
 	if (may_be_absent && says_absent(cs_call_failure(turn->call)))
 	{
@@ -439,12 +492,12 @@ next_page(CsPager *pager, bool may_be_absent)
 	read_page(pager, turn);
 	MemoryContextSwitchTo(old);
 
-	pager->current = 1 - pager->current;
-	pager->turns[pager->current].call = NULL;
+	pager->current = (pager->current + 1) % TURNS;
+	pager->begun--;
 	if (pager->page.next == NULL)
-		pager->ended = true;
+		end_pages(pager);
 	else if (pager->read_ahead)
-		begin_turn(pager, &pager->turns[pager->current], pager->page.next);
+		ask_ahead(pager);
 	return &pager->page;
 }
 
@@ -463,13 +516,11 @@ cs_pager_find(CsPager *pager)
 bool
 cs_pager_poll(CsPager *pager, long *wait_ms)
 {
-	Turn	   *turn = &pager->turns[pager->current];
-
 	if (pager->ended)
 		return true;
-	if (turn->call == NULL)
-		begin_turn(pager, turn, pager->page.next);
-	return cs_call_advance(turn->call, wait_ms);
+	if (pager->begun == 0)
+		ask_for(pager, pager->page.next);
+	return cs_call_advance(pager->turns[pager->current].call, wait_ms);
 }
 
 int
@@ -514,7 +565,7 @@ cs_pager_ready(CsPager *pager)
 	const Turn *turn = &pager->turns[pager->current];
 	long		wait_ms;
 
-	if (pager->ended || turn->call == NULL)
+	if (pager->ended || pager->begun == 0)
 		return false;
 	cs_http_advance();
 	return cs_call_advance(turn->call, &wait_ms);

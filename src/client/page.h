@@ -1,7 +1,7 @@
 /*
  * page.h
- *	  The pages of a resource, one after the other, the next one on the wire
- *	  while the current one is being used.
+ *	  The pages of a resource, one after the other, the next ones on the
+ *	  wire while the current one is being used.
  */
 #ifndef CS_CLIENT_PAGE_H
 #define CS_CLIENT_PAGE_H
@@ -33,7 +33,8 @@ typedef struct CsPage
  * 'position' NULL: from the beginning; else goes on from there.  'page_size'
  * 0: the largest.  An argument that the resource cannot filter by throws
  * ERRCODE_FEATURE_NOT_SUPPORTED with its name.  'read_ahead' asks for the next
- * page before cs_pager_next returns the current one.
+ * page before cs_pager_next returns the current one; for a refresh of the
+ * catalogue, where pages are numbered and the budget allows, for several.
  */
 extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource,
 							   const CsArgument *arguments, int narguments,
