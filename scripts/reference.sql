@@ -54,13 +54,19 @@ CREATE FUNCTION pg_temp.prose(comment text, heading text) RETURNS text LANGUAGE 
 DECLARE
   result text := regexp_replace(comment, '\. (Errors?:? )', E'.\n\n\\1', 'g');
   name text;
+  shape text;
 BEGIN
-  result := regexp_replace(result, '([*<|\\])', '\\\1', 'g');
-  result := regexp_replace(result, '(?<![\w.`/])((?:cupsource|cs_internal)\.[a-z_]+(?:\(\))?|PA[0-9][0-9nx]{2}|[a-z]+(?:_[a-z]+)*_[a-z]*(?:\(\))?|/[a-z]+/[\w/{}]+)(?![\w`])', '`\1`', 'g');
+  result := regexp_replace(result, '([*<\\])', '\\\1', 'g');
+  -- The shape of a JSON document is one piece of code: its underscores wait.
+  FOR shape IN SELECT DISTINCT m[1] FROM regexp_matches(result, '(\[?\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}\]?)(?![\w/])', 'g') AS m LOOP
+    CONTINUE WHEN result ~ ('/' || regexp_replace(shape, '([][{}|.?*+()\\])', '\\\1', 'g'));
+    result := replace(result, shape, '`' || replace(shape, '_', chr(1)) || '`');
+  END LOOP;
+  result := regexp_replace(result, '(?<![\w.`/])((?:cupsource|cs_internal)\.[a-z_]+(?:\(\))?|PA[0-9][0-9nx]{2}|0A000|(?:2[1-5]|4[02]|55)[0-9A-Z]{3}|HV[0-9A-Z]{3}|[a-z]+(?:_[a-z]+)*_[a-z]*(?:\(\))?|/[a-z]+/[\w/{}]+)(?![\w`])', '`\1`', 'g');
   FOR name IN SELECT DISTINCT o.name FROM objects AS o WHERE o.name <> heading LOOP
     result := regexp_replace(result, '`(' || name || '(?:\(\))?)`', '[`\1`](#' || name || ')', 'g');
   END LOOP;
-  RETURN result;
+  RETURN replace(result, chr(1), '_');
 END $$;
 
 CREATE FUNCTION pg_temp.type_name(type text) RETURNS text LANGUAGE sql AS $$
@@ -95,7 +101,7 @@ END $$;
 CREATE FUNCTION pg_temp.columns(relation oid, heading text) RETURNS text LANGUAGE sql AS $$
   SELECT E'| column | type | |\n|---|---|---|\n'
       || string_agg(format('| `%s` | `%s` | %s |', a.attname, pg_temp.type_name(format_type(a.atttypid, a.atttypmod)),
-                           coalesce(pg_temp.prose(col_description(relation, a.attnum), heading), '')),
+                           coalesce(replace(pg_temp.prose(col_description(relation, a.attnum), heading), '|', '\|'), '')),
                     E'\n' ORDER BY a.attnum)
     FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
 $$;
@@ -163,7 +169,7 @@ SELECT format('| %s | %s | `%s` | %s | %s |', string_agg(e.api, ', ' ORDER BY e.
 SELECT format('| `%s` | %s | %s | %s |', s.name, pg_temp.amount(s.boot_val, s.unit),
               CASE s.context WHEN 'user' THEN 'everybody' WHEN 'superuser' THEN 'superusers'
                              WHEN 'sighup' THEN 'the configuration' WHEN 'postmaster' THEN 'the configuration, at start' END,
-              pg_temp.prose(concat_ws(' ', s.short_desc, s.extra_desc), ''))
+              replace(pg_temp.prose(concat_ws(' ', s.short_desc, s.extra_desc), ''), '|', '\|'))
   FROM pg_settings AS s
  WHERE s.name LIKE 'cupsource.%' AND s.name <> 'cupsource.crash'
  ORDER BY s.name;
