@@ -61,7 +61,9 @@ PROVE_FLAGS    = -I $(srcdir)/test/t/lib
 ifneq ($(strip $(OBJS)),)
 MODULE_big  = cupsource
 endif
-DATA_built  = cupsource--$(EXTVERSION).sql
+# From which earlier versions "ALTER EXTENSION cupsource UPDATE" comes here.
+UPDATES     = 0.1.0
+DATA_built  = cupsource--$(EXTVERSION).sql $(UPDATES:%=cupsource--%--$(EXTVERSION).sql)
 PGFILEDESC  = "cupsource - order at wholesale partners from SQL"
 EXTRA_CLEAN = $(OBJS:.o=.d) test/unit/build test/modules/*.o test/modules/*.d test/modules/*.so test/fuzz/build test/sanitize/*.so test/isolation/results test/isolation/output_iso
 
@@ -160,6 +162,13 @@ include $(PGXS)
 cupsource--$(EXTVERSION).sql: $(SQL_PARTS) cupsource.control Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION cupsource" to load this file. \quit'; \
 	  for part in $(SQL_PARTS); do echo; cat "$(srcdir)/$$part" || exit 1; done; } >$@.tmp
+	mv $@.tmp $@
+
+# The install script of an earlier version is kept, and what the two do not tell.
+$(UPDATES:%=cupsource--%--$(EXTVERSION).sql): cupsource--%--$(EXTVERSION).sql: \
+		src/update/cupsource--%.sql src/update/cupsource--%--$(EXTVERSION).sql cupsource--$(EXTVERSION).sql scripts/update.awk
+	awk -f $(srcdir)/scripts/update.awk $(srcdir)/src/update/cupsource--$*.sql \
+		$(srcdir)/src/update/$@ cupsource--$(EXTVERSION).sql >$@.tmp
 	mv $@.tmp $@
 
 # A driver is a program of its own; it brings what it needs of the server.  The

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 #
 # A file has one subject, and fits into the head: at most 600 lines, of the
-# sandbox at most 500.
+# sandbox at most 500.  The install scripts of earlier versions are kept whole.
 use strict;
 use warnings;
 use FindBin;
@@ -22,5 +22,5 @@ catches(\&size, '601 lines', 'src/wire/http.c', "\n" x 601);
 catches(\&size, '501 lines of the sandbox', 'test/sandbox/store.py', "\n" x 501);
 passes(\&size, '600 lines', 'src/wire/http.c', "\n" x 600);
 holds('no file is longer than 600 lines', \&size,
-	files(qr{^(?:src|sql|test|scripts)/.*\.(?:[ch]|sql|py|pl|pm|t|sh)$}));
+	grep { !m{^src/update/cupsource--[0-9.]+\.sql$} } files(qr{^(?:src|sql|test|scripts)/.*\.(?:[ch]|sql|py|pl|pm|t|sh)$}));
 done_testing;

@@ -31,7 +31,7 @@ is($node->safe_psql('postgres', q{
 	SELECT string_agg(c.relname, ' ' ORDER BY c.relname) FROM pg_class c
 	 WHERE c.relnamespace = 'cs_internal'::regnamespace AND c.relkind IN ('r', 'v', 'S')
 	   AND has_table_privilege('public', c.oid, 'SELECT')}),
-	'health_catalog health_orders health_processes', 'no internal table is readable by everybody, but for what cs_health counts');
+	'health_processes', 'no internal table is readable by everybody, but for what cs_health counts');
 is($node->safe_psql('postgres', q{
 	SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p
 	 WHERE p.pronamespace = 'cs_internal'::regnamespace

@@ -1,0 +1,53 @@
+/*
+ * From 0.1.0 to 0.2.0: what scripts/update.awk cannot tell from the two
+ * install scripts.
+ */
+
+-- When a price ended, of those that are known: the next one began then, or the present one.
+ALTER TABLE cs_internal.price_history ADD COLUMN ended_at timestamptz;
+UPDATE cs_internal.price_history AS h
+   SET ended_at = coalesce(
+         (SELECT min(n.valid_from) FROM cs_internal.price_history AS n
+           WHERE n.server = h.server AND n.item_id = h.item_id AND n.valid_from > h.valid_from),
+         (SELECT p.price_since FROM cs_internal.products AS p WHERE p.server = h.server AND p.product_id = h.item_id),
+         (SELECT v.price_since FROM cs_internal.variations AS v WHERE v.server = h.server AND v.variation_id = h.item_id),
+         now());
+ALTER TABLE cs_internal.price_history ALTER COLUMN ended_at SET NOT NULL;
+
+ALTER TABLE cs_internal.catalog_runs
+  ADD COLUMN since_at timestamptz,
+  ADD COLUMN since_rows bigint NOT NULL DEFAULT 0,
+  ADD COLUMN waited_ms bigint NOT NULL DEFAULT 0,
+  ADD COLUMN attempts integer NOT NULL DEFAULT 0;
+
+ALTER TABLE cs_internal.order_events DROP CONSTRAINT order_events_source_check,
+  DROP CONSTRAINT order_events_pkey, ADD PRIMARY KEY (order_id, id);
+DROP INDEX cs_internal.order_events_order;
+ALTER TABLE cs_internal.order_attempts DROP CONSTRAINT order_attempts_delivery_check;
+
+ALTER TABLE cs_internal.orders RESET (fillfactor);
+
+-- These have other arguments or other results, or are gone.
+DROP FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
+  cs_internal.placement_row[], cs_internal.print_method_row[], bigint);
+DROP FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text, bigint,
+  bigint, bigint);
+DROP FUNCTION cs_internal.refresh_details(text);
+DROP FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb);
+DROP FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval);
+DROP FUNCTION cs_internal.poll_next(text, timestamptz, interval);
+DROP FUNCTION cs_internal.order_row(bigint);
+DROP FUNCTION cs_internal.order_to_resubmit(bigint);
+DROP FUNCTION @extschema@.cs_quote_order(jsonb, jsonb, jsonb, text);
+DROP VIEW @extschema@.cs_stat_workers;
+DROP FUNCTION cs_internal.stat_workers();
+DROP FUNCTION @extschema@.cs_products(text, text, text, boolean, bigint, text, bigint, text);
+DROP FUNCTION @extschema@.cs_product(text, text);
+DROP VIEW @extschema@.cs_products;
+
+-- AFTERWARDS
+GRANT SELECT ON @extschema@.cs_products TO PUBLIC;
+
+-- There are no foreign tables yet whose behaviour this could change.
+SET LOCAL client_min_messages = error;
+ALTER FOREIGN DATA WRAPPER cupsource HANDLER cs_internal.cs_fdw_handler;
