@@ -414,15 +414,7 @@ read_page(CsPager *pager, const Turn *turn)
 	pager->rows_before += page->rows;
 }
 
-/* Nothing is under the id, which may not even have the form of one. */
-static bool
-says_absent(const CsFailure *failure)
-{
-	return failure->kind == CS_FAILURE_REFUSED &&
-		(failure->status == 404 || failure->status == 400);
-}
-
-/* The next page; NULL after the last, or if it is absent and may be. */
+/* Until the current page has come, whatever has come before it. */
 static void
 wait_for_current(CsPager *pager)
 {
@@ -465,9 +457,11 @@ ask_ahead(CsPager *pager)
 		ask_for(pager, psprintf(INT64_FORMAT, number + pager->begun + 1));
 }
 
+/* The next page; NULL after the last, or if the answer is one of the two statuses. */
 static const CsPage *
-next_page(CsPager *pager, bool may_be_absent)
+next_page(CsPager *pager, int absent, int no_id)
 {
+	const CsFailure *failure;
 	Turn	   *turn;
 	MemoryContext old;
 
@@ -480,13 +474,15 @@ next_page(CsPager *pager, bool may_be_absent)
 	turn = &pager->turns[pager->current];
 	wait_for_current(pager);
 	cs_call_cost(turn->call, &pager->cost);
-	if (may_be_absent && says_absent(cs_call_failure(turn->call)))
+	failure = cs_call_failure(turn->call);
+	if (failure->kind == CS_FAILURE_REFUSED &&
+		(failure->status == absent || failure->status == no_id))
 	{
 		pager->ended = true;
 		return NULL;
 	}
-	if (cs_call_failure(turn->call)->kind != CS_FAILURE_NONE)
-		cs_failure_throw(cs_call_failure(turn->call));
+	if (failure->kind != CS_FAILURE_NONE)
+		cs_failure_throw(failure);
 
 	old = MemoryContextSwitchTo(turn->cxt);
 	read_page(pager, turn);
@@ -504,13 +500,13 @@ next_page(CsPager *pager, bool may_be_absent)
 const CsPage *
 cs_pager_next(CsPager *pager)
 {
-	return next_page(pager, false);
+	return next_page(pager, 0, 0);
 }
 
 const CsPage *
-cs_pager_find(CsPager *pager)
+cs_pager_find(CsPager *pager, bool known)
 {
-	return next_page(pager, true);
+	return next_page(pager, 404, known ? 404 : 400);
 }
 
 bool

@@ -52,9 +52,10 @@ extern const CsPage *cs_pager_next(CsPager *pager);
 
 /*
  * The same for a resource that is asked for by an id: NULL also if the partner
- * says that there is nothing under it (404), or that it is no id (400).
+ * says that there is nothing under it (404), or, unless the id is 'known' to be
+ * one of the partner's own, that it is no id (400).
  */
-extern const CsPage *cs_pager_find(CsPager *pager);
+extern const CsPage *cs_pager_find(CsPager *pager, bool known);
 
 /* Has the next page arrived, so that cs_pager_next will not wait?  False after the last. */
 extern bool cs_pager_ready(CsPager *pager);

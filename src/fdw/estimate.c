@@ -92,7 +92,7 @@ read_cached(const CsTable *table, Cached *cached)
 	if (!ActiveSnapshotSet())
 		return;
 	cs_state_enter(&scope);
-	cs_state_run(&size_statement, &value, NULL);
+	cs_state_read_latest(&size_statement, &value, NULL);
 	cached->products = column_or_unknown(1);
 	cached->skus = column_or_unknown(2);
 	cs_state_leave(&scope);

@@ -97,13 +97,20 @@ copy_row(CsScan *scan, const Datum *values, const bool *nulls)
 	memcpy(scan->out_nulls, nulls, scan->tupdesc->natts * sizeof(bool));
 }
 
-/* The copy goes to who reads the scan. */
+/* What the copy says of the state of an order, as we call it. */
 static void
-put_row(CsScan *scan)
+set_state(CsScan *scan)
 {
 	if (scan->state_attribute >= 0)
 		cs_order_row_state(scan->table->api, scan->out_values, scan->out_nulls,
 						   scan->status_attribute, scan->state_attribute);
+}
+
+/* The copy goes to who reads the scan. */
+static void
+put_row(CsScan *scan)
+{
+	set_state(scan);
 	tuplestore_select_read_pointer(scan->rows, CS_POINTER_WRITE);
 	tuplestore_putvalues(scan->rows, scan->tupdesc, scan->out_values, scan->out_nulls);
 	scan->answer->rows++;
@@ -136,7 +143,9 @@ take_listed_row(Datum *values, bool *nulls, void *arg)
 {
 	CsScan	   *scan = arg;
 
-	tuplestore_putvalues(scan->listed, scan->tupdesc, values, nulls);
+	copy_row(scan, values, nulls);
+	set_state(scan);
+	tuplestore_putvalues(scan->listed, scan->tupdesc, scan->out_values, scan->out_nulls);
 }
 
 /* "raw" of a row that is in two answers: the detail's fields over the list's. */
@@ -392,7 +401,7 @@ cs_fetch_poll(CsScan *scan, long *wait_ms)
 static void
 take_detail(CsScan *scan)
 {
-	const CsPage *page = cs_pager_find(scan->detail);
+	const CsPage *page = cs_pager_find(scan->detail, !scan->by_id);
 
 	if (page)
 		cs_rows_each(scan->detail_reader, page->document, -1, take_detail_row, scan);

@@ -193,7 +193,10 @@ sql('ANALYZE hub.models');
 sql('ANALYZE; VACUUM');
 sql('PREPARE p AS SELECT count(*) FROM shop_v1.products');
 $node->command_ok([ 'pg_dump', '--schema-only', '-f', $node->basedir . '/dump.sql', $node->connstr('postgres') ], 'pg_dump');
-is($sandbox->count, 0, 'EXPLAIN, ANALYZE, VACUUM, PREPARE and pg_dump ask nobody');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $node->basedir . '/dump.sql', $node->connstr('restored') ], 'its restore');
+is($node->safe_psql('restored', 'SELECT count(*) FROM pg_foreign_table'), sql('SELECT count(*) FROM pg_foreign_table'), 'has all tables');
+is($sandbox->count, 0, 'EXPLAIN, ANALYZE, VACUUM, PREPARE, dump and restore ask nobody');
 
 # ---- What EXPLAIN says ----
 
@@ -220,6 +223,14 @@ like(sql('EXPLAIN (ANALYZE, COSTS OFF) SELECT sku FROM shop_v2.products LIMIT 13
 like(sql('EXPLAIN SELECT * FROM hub.products'), qr/rows=27 /, 'the cached catalogue says how many rows there will be');
 like(sql('SELECT count(*) FROM shop_v1.products; EXPLAIN SELECT * FROM shop_v1.products'), qr/rows=250 /,
 	'and so does what the partner has said before');
+
+# ---- Rows that are locked, and looked at again ----
+
+sql('CREATE TABLE stock (model_id text PRIMARY KEY, n int); INSERT INTO stock SELECT DISTINCT model_id, 0 FROM wanted');
+is(sql('WITH l AS (SELECT s.model_id FROM stock AS s JOIN hub.models AS m USING (model_id) WHERE m.name IS NOT NULL FOR UPDATE)
+	SELECT count(*) FROM l'), 5, 'SELECT FOR UPDATE');
+is(sql(q{UPDATE stock SET n = length(m.name) FROM hub.models AS m WHERE m.model_id = stock.model_id; SELECT count(*) FROM stock WHERE n > 0}),
+	5, 'UPDATE of a local table from a foreign one');
 
 # ---- What cannot be known is refused ----
 

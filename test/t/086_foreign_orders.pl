@@ -38,6 +38,8 @@ is(sql(q{SELECT string_agg(concat_ws(' ', o.external_id, i.sku, i.quantity), ', 
 	FROM cs_orders AS o JOIN hub.order_items AS i ON i.remote_id = o.remote_id}),
 	'po-1 BC-3001-L-BLACK 2, po-2 BC-3001-L-BLACK 1, po-3 BC-3001-L-BLACK 3', 'and their items');
 is(sql(q{SELECT string_agg(DISTINCT type, ' ') FROM hub.order_events}), 'created', 'and events');
+is(sql(q{SELECT string_agg(concat_ws(' ', external_id, items_subtotal), ', ' ORDER BY external_id) FROM hub.orders
+	WHERE state = 'placed' AND external_id <> 'po-2'}), 'po-1 11.36, po-3 17.04', 'a condition on the state, judged before the details');
 is(sql(qq{INSERT INTO shop_v1.orders (external_id, lines, ship_to, options)
 	VALUES ('po-1', '[{"sku": "CS-8OZ-ECO", "quantity": 1000}]', '{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201"}',
 	  '{"currency": "USD"}') RETURNING server, state, remote_status}), 'shop_v1|placed|submitted',
