@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $sandbox = CupsourceTest::Sandbox->start('--products' => 5, '--rate-limit' => 0);
-my $node = cupsource_node('budget', conf => "cupsource.rate_limit_wait = 0\ncupsource.max_retries = 0\n");
+my $node = cupsource_node('budget', conf => "restart_after_crash = on\ncupsource.rate_limit_wait = 0\ncupsource.max_retries = 0\n");
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION cupsource');
 
@@ -111,7 +111,7 @@ $node->psql('postgres', q{SELECT pg_backend_pid() AS pid \gset
 \setenv PID :pid
 \! kill -9 $PID
 SELECT 1});
-wait_for($node, 'SELECT true');
+$node->wait_for_log(qr/all server processes terminated; reinitializing.*ready to accept connections/s);
 is($node->safe_psql('postgres', $calls), 0, 'after a crash they begin anew');
 
 # A file that is not what we left.
