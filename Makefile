@@ -125,8 +125,8 @@ soak:   ## calls in one session and orders in one worker, with memory that does 
 sqlsmith: ## random queries on everything that cupsource has, without a crash; MINUTES=10 SEED=1
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' STAGE='$(STAGE)' scripts/sqlsmith.sh
 
-bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5
-	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' scripts/bench.sh
+bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5 ONLY="live catalog"
+	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' scripts/bench.sh
 
 docs:   ## docs/reference.md, from the objects' COMMENTs and signatures; STAGE=/tmp/x
 	@STAGE='$(STAGE)' scripts/docs.sh

@@ -2,7 +2,7 @@
 #
 # bench.sh: the measurements, as ratios in one run.
 #
-#   PRODUCTS=100000 ROUNDS=5
+#   PRODUCTS=100000 ROUNDS=5 ONLY="live refresh catalog trigger orders"
 #
 # The partner is nginx with generated pages, over http and https; the yardstick
 # is the least program that does the same (test/bench/limits.c).  What is
@@ -76,4 +76,4 @@ stage_run pg_ctl -D "$directory/data" -l "$STAGE/log/server" -s -w start ||
 stage_run /usr/bin/python3 test/bench/bench.py --limits "$directory/limits" --http "http://127.0.0.1:$port" \
 	--https "https://localhost:$tls_port" --closing "https://localhost:$closing_port" \
 	--partner "$directory/partner" --bundle "$directory/tls/bundle.pem" \
-	--products "$products" --rounds "$rounds"
+	--products "$products" --rounds "$rounds" --only "${ONLY:-}"

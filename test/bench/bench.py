@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 
+import catalog
 import orders
 import trigger
 
@@ -74,6 +75,7 @@ def prepare(bench):
     bench.sql("DROP EXTENSION IF EXISTS cupsource CASCADE; CREATE EXTENSION cupsource;")
     for name, base, extra in (
             ("big", options.http + "/v2", ""),
+            ("tenth", options.http + "/tenth/v2", ""),
             ("small", options.http + "/small/v2", ""),
             ("small_tls", options.https + "/small/v2", ", ca_file '%s'" % options.bundle),
             ("closing_tls", options.closing + "/small/v2", ", ca_file '%s'" % options.bundle)):
@@ -171,7 +173,7 @@ def refresh(bench):
     call = "CALL cs_refresh_catalog('big');"
     quiet = "SET client_min_messages = warning;"
     def cold():
-        prepare(bench)
+        bench.sql(catalog.EMPTY)
         return bench.timed(call, quiet + "CHECKPOINT;")
 
     cold()
@@ -201,14 +203,15 @@ def main():
     parser.add_argument("--partner", required=True)
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="of live, refresh, catalog, trigger, orders")
     bench = Bench(parser.parse_args())
     print("cupsource against the least that must be done; medians of %d rounds, %d processors"
           % (bench.options.rounds, os.cpu_count()))
+    measures = {"live": live_calls, "refresh": refresh, "catalog": lambda it: catalog.measure(it, median_of),
+                "trigger": trigger.measure, "orders": lambda it: orders.measure(it, median_of)}
     prepare(bench)
-    live_calls(bench)
-    refresh(bench)
-    trigger.measure(bench)
-    orders.measure(bench, median_of)
+    for name in bench.options.only.split() or measures:
+        measures[name](bench)
     sys.exit(0 if bench.table() else 1)
 
 
