@@ -92,6 +92,39 @@ copy_checkout()
 	stage_files | tar -C "$stage_top" --null -T - -cf - | tar -C "$root/src/cupsource" --no-same-owner -xf -
 }
 
+# pg_upgrade from the PostgreSQL of bookworm, whose packages come beside those of
+# the newer system; of its development package only the files, because nothing
+# of what it depends on is needed.
+add_bookworm()
+{
+	local root=$1
+
+	[ ! -e "$root/matrix.bookworm" ] || return 0
+	echo "deb $mirror bookworm main" >"$root/etc/apt/sources.list.d/bookworm.list"
+	printf 'Package: *\nPin: release n=bookworm\nPin-Priority: 100\n' >"$root/etc/apt/preferences.d/bookworm"
+	inside "$root" sh -ec '
+		mkdir -p /etc/postgresql-common/createcluster.d
+		echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/matrix.conf
+		apt-get -qq update
+		apt-get -qq -y install --no-install-recommends postgresql-15
+		cd /tmp
+		apt-get -qq download postgresql-server-dev-15
+		dpkg -x postgresql-server-dev-15_*.deb /
+		touch /matrix.bookworm' || return 1
+}
+
+upgrade_from_15()
+{
+	local root=$1
+
+	add_bookworm "$root" &&
+		inside "$root" bash -c '
+			cd /src/cupsource
+			scripts/stage.sh /src/new >/dev/null || exit 1
+			PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config scripts/stage.sh /src/old >/dev/null || exit 1
+			/src/new/run env CUPSOURCE_OLD=/src/old/pg/usr/lib/postgresql/15/bin prove -I test/t/lib test/matrix/pg_upgrade.pl'
+}
+
 passed=0
 failed=0
 
@@ -110,6 +143,19 @@ for version in $versions; do
 	failed=$((failed + bad))
 	echo "${sum:-it ended without a result}"
 	[ "$bad" -eq 0 ] || sed 's/^/    /' "$log/$suite"
+	[ "$version" = 17 ] || continue
+	printf '%-24s' "  pg_upgrade 15 to 17"
+	upgrade_from_15 "$chroots/$suite" >"$log/$suite.upgrade" 2>&1
+	bad=$?
+	good=$(sed -n 's/^Files=.*Tests=\([0-9]*\),.*/\1/p' "$log/$suite.upgrade")
+	if [ "$bad" -eq 0 ] && [ "${good:-0}" -gt 0 ]; then
+		echo "$good passed, 0 failed"
+		passed=$((passed + good))
+	else
+		echo "failed"
+		failed=$((failed + 1))
+		sed 's/^/    /' "$log/$suite.upgrade"
+	fi
 done
 
 echo "$passed passed, $failed failed"
