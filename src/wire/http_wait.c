@@ -261,10 +261,10 @@ request_ended(CsHttpRequest *request, CURLcode result)
 }
 
 static void
-take_out(CsHttpRequest *request)
+take_out(CsTransfer *transfer)
 {
-	curl_multi_remove_handle(multi, request->transfer->easy);
-	dlist_delete(&request->node);
+	curl_multi_remove_handle(multi, transfer->easy);
+	dlist_delete(&transfer->request->node);
 	nrunning--;
 }
 
@@ -284,7 +284,7 @@ collect_ended(void)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **) &transfer);
-		take_out(transfer->request);	/* ends 'message' */
+		take_out(transfer);		/* ends 'message' */
 		request_ended(transfer->request, result);
 	}
 }
@@ -300,7 +300,7 @@ end_all(void)
 	{
 		CsHttpRequest *request = dlist_head_element(CsHttpRequest, node, &running);
 
-		take_out(request);
+		take_out(request->transfer);
 		request_ended(request, CURLE_OUT_OF_MEMORY);
 	}
 }
@@ -425,7 +425,7 @@ cs_http_multi_remove(CsHttpRequest *request, CsTransfer *transfer)
 	}
 	else if (request->state == CS_REQUEST_RUNNING)
 	{
-		take_out(request);
+		take_out(transfer);
 		settle_descriptors();
 	}
 }
