@@ -93,6 +93,22 @@ pwrite64(int fd, const void *data, size_t length, off64_t offset)
 	return is_full(fd) ? -1 : next(fd, data, length, offset);
 }
 
+ssize_t
+pwritev(int fd, const struct iovec *parts, int count, off_t offset)
+{
+	ssize_t		(*next) (int, const struct iovec *, int, off_t) = dlsym(RTLD_NEXT, "pwritev");
+
+	return is_full(fd) ? -1 : next(fd, parts, count, offset);
+}
+
+int
+posix_fallocate(int fd, off_t offset, off_t length)
+{
+	int			(*next) (int, off_t, off_t) = dlsym(RTLD_NEXT, "posix_fallocate");
+
+	return is_full(fd) ? ENOSPC : next(fd, offset, length);
+}
+
 /* ---- the network ---- */
 
 int
