@@ -41,7 +41,8 @@ stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >"$STAGE/log/init
 	stage_run tee -a "$cluster/postgresql.conf" <"$STAGE/src/cupsource.conf" >/dev/null &&
 	stage_run tee -a "$cluster/postgresql.conf" >/dev/null <<END &&
 restart_after_crash = off
-log_min_messages = fatal
+log_min_error_statement = panic
+log_min_messages = log
 cupsource.timeout = '1s'
 cupsource.max_retries = 0
 END
