@@ -168,14 +168,14 @@ my $number = 0;
 sub interruptible
 {
 	my ($name, $statement, %opt) = @_;
-	my $requests = sub { return $opt{path} ? $sandbox->count(path => $opt{path}) : 1 };
 	my $next = sub { $number++; return $statement =~ s/\bN\b/$number/r };
 
 	$sandbox->forget;
 	send_to($session, $next->());
 	cmp_ok($observer->query("SELECT cancel($session->{pid})"), '<', 100, "$name: cancel within 100 ms");
 	is(answer($session), '57014', "$name: as a cancel");
-	is($requests->(), 1, "$name: the request was on its way") if $opt{path};
+	$sandbox->wait_for_requests(1, path => $opt{path}) if $opt{path};
+	is($sandbox->count(path => $opt{path}), 1, "$name: the request was on its way") if $opt{path};
 
 	ask($session, "SET statement_timeout = '150ms'");
 	is(ask($session, $next->()), '57014', "$name: statement_timeout");
