@@ -95,12 +95,16 @@ step "what the build needs" inside build \
 	sh -c 'apt-get -qqy install build-essential debhelper && apt-get -qqy build-dep /src/cupsource'
 step "debian/control is that of this PostgreSQL" inside build sh -c '
 	cd /src/cupsource && cp debian/control /src/control && pg_buildext updatecontrol && diff /src/control debian/control'
+step "debian/changelog is that of this version" inside build sh -c '
+	cd /src/cupsource && test "$(dpkg-parsechangelog -S Version | sed "s/-.*//")" = "$(sed -n "s/^default_version *= *.\([0-9.]*\).*/\1/p" cupsource.control)"'
 step "dpkg-buildpackage" inside build sh -c 'cd /src/cupsource && dpkg-buildpackage -us -uc -b'
 mkdir "$chroots/test/package"
 step "the package" sh -c 'cp "$0"/build/src/postgresql-*-cupsource_*.deb "$0"/test/package && ls "$0"/test/package' "$chroots"
 step "is installed" inside test sh -c 'apt-get -qqy install /package/*.deb'
 step "holds nothing but the extension" inside test sh -c '
-	test "$(dpkg -L postgresql-15-cupsource | grep -cE "/(cupsource\.so|cupsource\.control|cupsource--[0-9.]+\.sql)$")" = 3'
+	dpkg -L postgresql-15-cupsource | while read -r file; do test -d "$file" || echo "$file"; done |
+		grep -vE "^/usr/share/doc/|/cupsource(\.so|\.control|--[0-9.]+(--[0-9.]+)?\.sql)$" && exit 1
+	exit 0'
 step "the tests' sources" copy_checkout test
 step "what the tests need" inside test \
 	apt-get -qqy install make pkg-config python3 openssl postgresql-server-dev-15 libcurl4-openssl-dev libjson-c-dev

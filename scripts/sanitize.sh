@@ -69,7 +69,7 @@ $watched "\$0.real" "\$@"
 END
 stage_user chmod 755 "$stage_bin/postgres"
 
-export PG_TEST_TIMEOUT_DEFAULT=600
+export PG_TEST_TIMEOUT_DEFAULT=600 PGCTLTIMEOUT=600
 ONLY=$only TESTS=${TESTS:-} STAGED=yes STAGE=$STAGE "$stage_top"/scripts/test.sh
 failed=$?
 
