@@ -147,7 +147,7 @@ $node->safe_psql('postgres', 'DROP SERVER shop_v1 CASCADE');
 account('paused', rate_limit => 0);
 like(under($one, products(action => 'rate_limited', retry_after => 3600)), qr/^PA429: .* \(1\)$/,
 	'a Retry-After that is too long is not waited for');
-like(under($one), qr/^PA010: GET \/products on server "shop_v1": the partner has asked for a pause \| The next request may go out in 3[56]\d\d\.\d s; it has waited 0\.0 s of the 60\.0 s that cupsource\.rate_limit_wait allows\. \(0\)$/,
+like(under($one), qr/^PA010: GET \/products on server "shop_v1": the partner has asked for a pause \| The next request may go out in 3[56]\d\d\.\d s, and 0 others wait for it; this one has waited 0\.0 s of the 60\.0 s that cupsource\.rate_limit_wait allows\. \(0\)$/,
 	'and holds for the whole account');
 
 $node->safe_psql('postgres', 'DROP SERVER shop_v1 CASCADE');
