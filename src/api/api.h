@@ -109,6 +109,12 @@ typedef struct CsResource
 	 */
 	const char *lists[3];
 	bool		may_lack_list;
+
+	/*
+	 * A value that an optional column cannot take is passed over, not an
+	 * error: that an order was placed must not come into doubt by its total.
+	 */
+	bool		forgiving;
 	CsPaging	paging;
 	const char *page_param;		/* "page" or "cursor" */
 	const char *size_param;		/* or NULL: the API chooses the size */
@@ -118,12 +124,6 @@ typedef struct CsResource
 	const char *total_paths;	/* how many rows there are in all */
 	const char *has_more_paths;
 	const char *cursor_paths;	/* the next cursor */
-
-	/*
-	 * A value that an optional column cannot take is passed over, not an
-	 * error: that an order was placed must not come into doubt by its total.
-	 */
-	bool		forgiving;
 
 	const CsFilter *filters;	/* ended by a NULL name; or NULL */
 	const CsColumn *columns;	/* ended by a NULL name */

@@ -433,7 +433,7 @@ header_list(CsHttpRequest *request)
 {
 	const char *const *headers = request->spec.headers;
 	bool		has_body = request->transfer->shape != CS_SHAPE_BARE;
-	bool		has_content_type = request->spec.parts != NULL;
+	bool		has_content_type = request->transfer->shape == CS_SHAPE_MULTIPART;
 	struct curl_slist *list;
 	int			count = 0;
 
@@ -466,7 +466,8 @@ transfer_set(CsHttpRequest *request)
 	const CsHttpSpec *spec = &request->spec;
 	CsTransfer *transfer = request->transfer;
 	CURL	   *easy = transfer->easy;
-	bool		has_body = spec->parts != NULL || (spec->body != NULL && spec->body_length > 0);
+	bool		has_body = transfer->shape == CS_SHAPE_MULTIPART ||
+		(spec->body != NULL && spec->body_length > 0);
 	bool		fresh = !spec->repeatable && !has_body;
 
 	SET(CURLOPT_URL, spec->url);
