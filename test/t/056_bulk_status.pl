@@ -35,12 +35,12 @@ sub look
 	return $node->safe_psql('postgres', "UPDATE cs_internal.orders SET poll_at = now() WHERE external_id IN ($ids); SELECT cs_resume()");
 }
 
-# All are known, and the worker has seen that nothing is left.
+# All are known, and the worker has left: the next one begins with the list.
 sub wait_until_looked
 {
 	return wait_for($node, q{
 		SELECT NOT EXISTS (SELECT FROM cs_internal.orders WHERE poll_at <= now())
-		   AND EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'cupsource worker' AND wait_event_type = 'Extension')});
+		   AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'cupsource worker')});
 }
 
 sub pages   { return join ' ', map { $_->{query}{page} } $sandbox->requests(@list) }
