@@ -6,7 +6,6 @@ worker, the sessions and the partner are several processes, as they are in life.
 """
 
 import contextlib
-import math
 import statistics
 import subprocess
 
@@ -195,8 +194,8 @@ def from_commit(bench, exchange_ms):
 
 
 def turns(count, transfers):
-    """Seconds that so many orders take on so many transfers: each takes whole orders, one after the other."""
-    return math.ceil(count / transfers) * LATENCY_MS / 1000
+    """Seconds that so many orders take on so many transfers that are never idle."""
+    return count / transfers * LATENCY_MS / 1000
 
 
 def measure(bench, median_of):

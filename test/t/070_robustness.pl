@@ -96,6 +96,7 @@ $sandbox->forget;
 $sandbox->faults({ action => 'body', method => 'GET', path => 'products$', content_type => 'application/json',
 		text => '{"success": true, "data": [{"id": "p1", "unit_price": 1}, {"id": "p2"}], "meta": {"page": 1, "per_page": 2, "total": 27}}' });
 is(query_state($node, q{SELECT * FROM cs_products(server => 'shop_v1')}), 'PA006', 'an overlooked page number is an error of a live call');
+is($sandbox->count(path => '/v1/products'), 2, 'by its second page');
 is(query_state($node, q{CALL cs_refresh_catalog('shop_v1')}), 'PA006', 'and of a refresh');
 # The refresh has asked for four pages at once when it sees that the second is the first.
 cmp_ok($sandbox->count(path => '/v1/products'), '<=', 2 + 1 + 4, 'and not an endless loop');
