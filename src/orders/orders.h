@@ -104,6 +104,12 @@ extern bool cs_orders_advance(long *wait_ms);
 extern bool cs_orders_look(bool all, TimestampTz *due);
 
 /*
+ * The last look found that nothing queued can be sent: the servers that have
+ * orders have no room, or the queue is on hold.
+ */
+extern bool cs_orders_blocked(void);
+
+/*
  * The process is about to end: puts back what is not on the wire yet, and
  * claims nothing any more.
  */

@@ -35,6 +35,7 @@ static bool retreating = false; /* claims nothing any more */
 static int	first_server = 0;	/* with whom the next claim begins */
 static List *crowded = NIL;		/* OIDs of servers that had no room for all that is due */
 static bool room_left = false;	/* and one had, but not in one transaction */
+static bool blocked = false;	/* nothing queued could be sent */
 
 int
 cs_orders_in_flight(void)
@@ -51,6 +52,12 @@ bool
 cs_orders_busy(void)
 {
 	return cs_orders_in_flight() > 0 || cs_waiters_any();
+}
+
+bool
+cs_orders_blocked(void)
+{
+	return blocked;
 }
 
 bool
@@ -398,12 +405,15 @@ look_step(void *arg)
 {
 	static CsStatement next_due = {"SELECT cs_internal.next_due($1)", 1, {INTERVALOID}};
 	LookResult *result = arg;
+	int64		sent = orders_sent;
 	Datum		value;
 	bool		isnull;
 
-	if (!cs_queue_is_ours())
+	blocked = !cs_queue_is_ours();
+	if (blocked)
 		return;
 	cs_claim_orders();
+	blocked = crowded != NIL && orders_sent == sent;
 	if (!result->all)
 		return;
 	try_part(cancel_part);

@@ -106,6 +106,7 @@ typedef struct CsDatabase
 	TimestampTz started_at;
 	bool		leave;			/* it is asked to */
 	bool		probing;		/* it was started for 'probe' alone */
+	int64		rests_until;	/* monotonic: until then a wake-up need not reach it */
 
 	/* Refreshes by schedule (refreshers.c). */
 	bool		schedule;		/* what is due may have changed since the worker looked */

@@ -37,6 +37,7 @@ detach(void)
 	entry->proc = -1;
 	entry->in_flight = 0;
 	entry->probing = false;
+	entry->rests_until = 0;
 	entry->activity[0] = '\0';
 	cs_process_wake(entry->bar_proc);
 	cs_process_wake(cs_workers->launcher.proc);
@@ -97,12 +98,33 @@ cs_worker_take_wakeup(void)
 	bool		work;
 
 	cs_workers_lock();
-	work = own_entry->work;
-	own_entry->work = false;
+	work = own_entry->work && cs_monotonic_us() >= own_entry->rests_until;
 	if (work)
+	{
+		own_entry->work = false;
 		own_entry->probing = false;
+	}
 	cs_workers_unlock();
 	return work;
+}
+
+void
+cs_worker_rest(int ms)
+{
+	cs_workers_lock();
+	own_entry->rests_until = cs_monotonic_us() + ms * INT64CONST(1000);
+	cs_workers_unlock();
+}
+
+int
+cs_worker_rests_ms(void)
+{
+	int64		left_us;
+
+	cs_workers_lock();
+	left_us = own_entry->rests_until - cs_monotonic_us();
+	cs_workers_unlock();
+	return left_us > 0 ? (int) ((left_us + 999) / 1000) : 0;
 }
 
 bool

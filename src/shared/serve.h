@@ -18,6 +18,14 @@ extern bool cs_worker_attach(Oid database);
 /* Was there a wake-up since the last call?  Ask before looking for work. */
 extern bool cs_worker_take_wakeup(void);
 
+/*
+ * For a worker that can do nothing about queued orders just now: for so long
+ * commits do not wake it, and no wake-up is to be taken.  The worker looks by
+ * itself then; cs_worker_rests_ms says when that is, 0 if it does not rest.
+ */
+extern void cs_worker_rest(int ms);
+extern int	cs_worker_rests_ms(void);
+
 /* Somebody wants the database for himself: start nothing new, and leave soon. */
 extern bool cs_worker_asked_to_leave(void);
 

@@ -10,7 +10,8 @@
  * A wake-up is two steps under the lock: the flag in the entry, then the latch
  * of whoever is to look at it.  A worker clears the flag before it looks for
  * work, so none is lost.  The latch is set every time: a flag that is set
- * already says nothing about whether its reader is awake.
+ * already says nothing about whether its reader is awake.  Only a worker that
+ * has said until when it rests looks without having been woken.
  *
  * Locks: CS_LOCK_WORKERS for everything here.  Latches are set when it has been
  * released: whoever wakes goes for it at once.  By then the number may be that
@@ -144,6 +145,15 @@ cs_database_wake(CsDatabase *entry)
 		cs_process_wake(cs_workers->launcher.proc);
 }
 
+/* There is work for whoever serves the database. */
+static void
+announce(CsDatabase *entry)
+{
+	entry->work = true;
+	if (cs_monotonic_us() >= entry->rests_until)
+		cs_database_wake(entry);
+}
+
 void
 cs_database_tell_full(int elevel)
 {
@@ -167,10 +177,7 @@ cs_wake_now(Oid database)
 	cs_workers_lock();
 	entry = cs_database_enter(database);
 	if (entry != NULL)
-	{
-		entry->work = true;
-		cs_database_wake(entry);
-	}
+		announce(entry);
 	cs_workers_unlock();
 	if (entry == NULL)
 		cs_database_tell_full(LOG);
@@ -184,10 +191,7 @@ cs_wake_known(Oid database)
 	cs_workers_lock();
 	entry = cs_database_find(database);
 	if (entry != NULL)
-	{
-		entry->work = true;
-		cs_database_wake(entry);
-	}
+		announce(entry);
 	cs_workers_unlock();
 }
 

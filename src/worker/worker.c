@@ -34,6 +34,7 @@
 #define LOCK_TIMEOUT "100"
 
 #define FAREWELL_MS 3000		/* for the answers to what is on the wire */
+#define BLOCKED_MS 2			/* one look serves the wake-ups of a while in which nothing can go out */
 #define LOOK_INTERVAL_MS 100		/* between two looks while answers keep coming */
 #define DUE_AGAIN_MS 1000		/* what was due and could not be done */
 
@@ -125,7 +126,13 @@ work_on_orders(Worker *worker, bool woken)
 	/* New orders go out at once; the rest is looked at now and then. */
 	rested = TimestampDifferenceExceeds(worker->looked_at, now, LOOK_INTERVAL_MS);
 	if (woken && !rested)
-		return cs_orders_look(false, &worker->due);
+	{
+		if (!cs_orders_look(false, &worker->due))
+			return false;
+		if (cs_orders_blocked())
+			cs_worker_rest(BLOCKED_MS);
+		return true;
+	}
 	if ((worker->look && rested) || (worker->due != 0 && worker->due <= now))
 	{
 		worker->looked_at = now;
@@ -167,6 +174,7 @@ rest(Worker *worker, long wait_ms)
 	TimestampTz due = next_due(worker);
 	long		due_ms = due == 0 ? -1 : Max(TimestampDifferenceMilliseconds(now, due), 0);
 	long		pause_ms = cs_orders_pause_ms();
+	long		rest_ms = cs_worker_rests_ms();
 	long		linger_ms;
 
 	if (worker->look)
@@ -175,6 +183,8 @@ rest(Worker *worker, long wait_ms)
 		return pause_ms;
 	if (due_ms >= 0)
 		wait_ms = wait_ms < 0 ? due_ms : Min(wait_ms, due_ms);
+	if (rest_ms > 0)
+		wait_ms = wait_ms < 0 ? rest_ms : Min(wait_ms, rest_ms);
 	if (cs_orders_busy() || worker->look)
 	{
 		worker->idle_since = 0;

@@ -306,6 +306,16 @@ $node->safe_psql('postgres', 'SELECT ' . order('shop_v1', 'hangs', 'cs_enqueue_o
 wait_for_state($node, 'hangs', 'sending');
 is($node->safe_psql('postgres', 'SELECT state FROM ' . order('shop_v1', 'passes')), 'placed', 'another order of the account passes one that hangs');
 is($node->safe_psql('postgres', q{SELECT state, reason FROM cs_queue WHERE external_id = 'hangs'}), 'sending|on the wire', 'and cs_queue tells why that one waits');
+
+# What cannot go out does not keep the worker busy, and delays nobody else either.
+$node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (ADD concurrency '1')});
+$node->safe_psql('postgres', join(";\n", (map { 'SELECT ' . order('shop_v1', "crowd-$_", 'cs_enqueue_order') } 1 .. 40),
+	'SELECT ' . order('hub', 'beside-the-crowd', 'cs_enqueue_order')));
+wait_for_state($node, 'beside-the-crowd', 'placed');
+is($node->safe_psql('postgres', q{SELECT state, reason, count(*) FROM cs_queue WHERE external_id LIKE 'crowd-%' GROUP BY 1, 2}),
+	'queued|waits for its turn|40', 'an order passes those of an account that has no room');
+$node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (DROP concurrency)});
+wait_for($node, q{SELECT count(*) FROM cs_orders WHERE external_id LIKE 'crowd-%' AND state = 'placed'}, 40);
 $sandbox->no_faults;
 
 # A database that another cluster's queue came with sends nothing until told.
