@@ -172,12 +172,21 @@ CREATE TABLE cs_internal.price_history (
   blank_cost   numeric,
   handling_fee numeric,
   currency     text,
-  PRIMARY KEY (server, item_id, valid_from)
+  PRIMARY KEY (server, item_id, valid_from),
+  CHECK (valid_from < ended_at),
+  -- One price at a time.  GiST has ranges built in, but no equality of texts, so the item is two
+  -- ranges of one number each, a hash of 126 bits in all: no two items are ever taken for one.
+  CONSTRAINT price_history_no_overlap EXCLUDE USING gist (
+    int8range(hashtextextended(item_id, hashtextextended(server, 0)) >> 1,
+              hashtextextended(item_id, hashtextextended(server, 0)) >> 1, '[]') WITH &&,
+    int8range(hashtextextended(item_id, hashtextextended(server, 1)) >> 1,
+              hashtextextended(item_id, hashtextextended(server, 1)) >> 1, '[]') WITH &&,
+    tstzrange(valid_from, ended_at) WITH &&)
 );
 CREATE INDEX price_history_ended ON cs_internal.price_history (server, ended_at);
 COMMENT ON TABLE cs_internal.price_history IS
 'Prices that a product or variation (item_id) had before the present ones, which stand in its own row since price_since. '
-'Append-only. A price ends where the item''s next one begins, so that validity ranges cannot overlap; all NULL: the item was not to be had.';
+'Append-only. A price ends where the item''s next one begins, and no two of an item overlap (23P01); all NULL: the item was not to be had.';
 COMMENT ON COLUMN cs_internal.price_history.ended_at IS 'When the next one began: where changes since a time are looked for.';
 
 CREATE TABLE cs_internal.balances (

@@ -103,10 +103,7 @@ CREATE VIEW @extschema@.cs_price_history WITH (security_barrier) AS
            a.handling_fee, a.currency, a.price_since, a.discontinued_at
       FROM cs_internal.variations AS a)
   SELECT i.server, i.sku, h.unit_price, h.list_price, h.blank_cost, h.handling_fee, h.currency,
-         tstzrange(h.valid_from, coalesce(
-           (SELECT min(n.valid_from) FROM cs_internal.price_history AS n
-             WHERE n.server = h.server AND n.item_id = h.item_id AND n.valid_from > h.valid_from),
-           i.price_since)) AS valid
+         tstzrange(h.valid_from, h.ended_at) AS valid
     FROM items AS i
     JOIN cs_internal.visible_servers AS v ON v.server = i.server
     JOIN cs_internal.price_history AS h ON h.server = i.server AND h.item_id = i.item_id
@@ -119,7 +116,7 @@ CREATE VIEW @extschema@.cs_price_history WITH (security_barrier) AS
    WHERE i.discontinued_at IS NULL
      AND num_nonnulls(i.unit_price, i.list_price, i.blank_cost, i.handling_fee) > 0;
 COMMENT ON VIEW @extschema@.cs_price_history IS
-'What each SKU cost and when, as far as refreshes saw it. The range of the present price has no end; the time in which an item was discontinued, or had no price, has no row.';
+'What each SKU cost and when, as far as refreshes saw it. The ranges of an item do not overlap; that of the present price has no end. The time in which an item was discontinued, or had no price, has no row.';
 
 CREATE VIEW @extschema@.cs_catalog_status WITH (security_barrier) AS
   SELECT v.server,

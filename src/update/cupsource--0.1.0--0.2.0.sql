@@ -6,13 +6,20 @@
 -- When a price ended, of those that are known: the next one began then, or the present one.
 ALTER TABLE cs_internal.price_history ADD COLUMN ended_at timestamptz;
 UPDATE cs_internal.price_history AS h
-   SET ended_at = coalesce(
+   SET ended_at = greatest(h.valid_from + interval '1 microsecond', coalesce(
          (SELECT min(n.valid_from) FROM cs_internal.price_history AS n
            WHERE n.server = h.server AND n.item_id = h.item_id AND n.valid_from > h.valid_from),
          (SELECT p.price_since FROM cs_internal.products AS p WHERE p.server = h.server AND p.product_id = h.item_id),
          (SELECT v.price_since FROM cs_internal.variations AS v WHERE v.server = h.server AND v.variation_id = h.item_id),
-         now());
-ALTER TABLE cs_internal.price_history ALTER COLUMN ended_at SET NOT NULL;
+         now()));
+ALTER TABLE cs_internal.price_history ALTER COLUMN ended_at SET NOT NULL,
+  ADD CHECK (valid_from < ended_at),
+  ADD CONSTRAINT price_history_no_overlap EXCLUDE USING gist (
+    int8range(hashtextextended(item_id, hashtextextended(server, 0)) >> 1,
+              hashtextextended(item_id, hashtextextended(server, 0)) >> 1, '[]') WITH &&,
+    int8range(hashtextextended(item_id, hashtextextended(server, 1)) >> 1,
+              hashtextextended(item_id, hashtextextended(server, 1)) >> 1, '[]') WITH &&,
+    tstzrange(valid_from, ended_at) WITH &&);
 
 ALTER TABLE cs_internal.catalog_runs
   ADD COLUMN since_at timestamptz,

@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(53);
+SELECT plan(59);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -82,7 +82,8 @@ SELECT is(history('b'), '0.14 none', 'after a time without a price');
 
 -- ---- As users see it ----
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
-UPDATE cs_internal.price_history SET valid_from = '2026-02-01 00:00+00' WHERE item_id = 'c' AND unit_price = 0.12;
+UPDATE cs_internal.price_history SET ended_at = '2026-02-01 00:00+00' WHERE item_id = 'c' AND unit_price = 0.1;
+UPDATE cs_internal.price_history SET valid_from = '2026-02-01 00:00+00', ended_at = '2026-03-01 00:00+00' WHERE item_id = 'c' AND unit_price = 0.12;
 UPDATE cs_internal.products SET price_since = '2026-03-01 00:00+00' WHERE product_id = 'c';
 SELECT results_eq(
   $$ SELECT unit_price, valid FROM cs_price_history WHERE sku = 'SKU-c' ORDER BY valid $$,
@@ -90,6 +91,15 @@ SELECT results_eq(
             (0.12, tstzrange('2026-02-01 00:00+00', '2026-03-01 00:00+00')),
             (0.13, tstzrange('2026-03-01 00:00+00', NULL)) $$,
   'the history has a range for every price, without gap or overlap');
+PREPARE price (text, text, timestamptz, timestamptz) AS
+  INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price) VALUES ($1, $2, $3, $4, 1);
+SELECT throws_ok($$ EXECUTE price('shop', 'c', '2026-01-31 00:00+00', '2026-02-01 00:00+00') $$, '23P01', NULL, 'the end of a known one overlaps');
+SELECT throws_ok($$ EXECUTE price('shop', 'c', '2025-01-01 00:00+00', '2027-01-01 00:00+00') $$, '23P01', NULL, 'and so does one around it');
+SELECT throws_ok($$ EXECUTE price('shop', 'c', '2026-01-10 00:00+00', '2026-01-10 00:00+00') $$, '23514', NULL, 'none is empty');
+SELECT lives_ok($$ EXECUTE price('shop', 'c', '2025-12-01 00:00+00', '2026-01-01 00:00+00') $$, 'one that ends where the next one begins does not overlap');
+SELECT lives_ok($$ EXECUTE price('shop', 'd', '2026-01-31 00:00+00', '2026-02-01 00:00+00') $$, 'nor one of another item');
+SELECT lives_ok($$ EXECUTE price('shops', 'c', '2026-01-31 00:00+00', '2026-02-01 00:00+00') $$, 'nor one of another account');
+DELETE FROM cs_internal.price_history WHERE item_id = 'd' OR server = 'shops' OR valid_from = '2025-12-01 00:00+00';
 SELECT is(cs_price_at('SKU-c', '2025-12-31 00:00+00'), NULL, 'no price before the first');
 SELECT is(cs_price_at('SKU-c', '2026-01-31 23:59+00'), 0.1, 'the price at a time');
 SELECT is(cs_price_at('SKU-c', '2026-02-01 00:00+00'), 0.12, 'changes at the moment of the change');
