@@ -55,7 +55,9 @@ struct CsCall
 	instr_time	pause_since;	/* in PAUSING */
 	int			pause_ms;
 	bool		for_budget;		/* the pause is the limiter's */
+	CsSharedAccount *shared;	/* the account's */
 	uint64		ticket;			/* among those who wait for the budget; 0: it does not */
+	MemoryContextCallback leaves;	/* them, if the call is given up */
 	int			asked_ms;		/* of all pauses, what the partner asked for */
 	CsFailure	failure;
 };
@@ -70,6 +72,15 @@ ms_since(instr_time start)
 	return INSTR_TIME_GET_MILLISEC(now);
 }
 
+/* A callback of the call's memory context. */
+static void
+leave_budget(void *arg)
+{
+	CsCall	   *call = arg;
+
+	cs_limiter_leave(call->shared, &call->ticket);
+}
+
 CsCall *
 cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 {
@@ -81,6 +92,10 @@ cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 		elog(ERROR, "path \"%s\" is not complete", spec->path);
 	call->cxt = own;
 	call->account = account;
+	call->shared = account->shared;
+	call->leaves.func = leave_budget;
+	call->leaves.arg = call;
+	MemoryContextRegisterResetCallback(own, &call->leaves);
 	call->spec = *spec;
 	call->spec.endpoint = pstrdup(spec->endpoint);
 	call->spec.method = pstrdup(spec->method);
@@ -247,15 +262,15 @@ refuse_to_wait(CsCall *call, int ms)
 	failure->delivery = CS_DELIVERY_NOT_SENT;
 	failure->sqlstate = CS_ERRCODE_RATE_LIMIT_WAIT;
 	failure->retry_after_ms = ms;
-	if (cs_limiter_paused(call->account->shared) > 0)
+	if (cs_limiter_paused(call->shared) > 0)
 		failure->message = psprintf("%s on server \"%s\": the partner has asked for a pause",
 									call->spec.endpoint, server);
 	else
 		failure->message = psprintf("%s on server \"%s\": "
-									"the budget of %d requests a minute is used up",
+									"no place yet in the budget of %d requests a minute",
 									call->spec.endpoint, server, call->account->rate_limit);
-	cs_limiter_leave(call->account->shared, &call->ticket);
-	waiting = cs_limiter_waiting(call->account->shared);
+	cs_limiter_leave(call->shared, &call->ticket);
+	waiting = cs_limiter_waiting(call->shared);
 	failure->detail = psprintf("The next request may go out in %.1f s, and %d %s for it; "
 							   "this one has waited %.1f s of the %.1f s "
 							   "that cupsource.rate_limit_wait allows.",
@@ -270,7 +285,7 @@ refuse_to_wait(CsCall *call, int ms)
 static void
 ask_for_budget(CsCall *call)
 {
-	int			ms = cs_limiter_acquire(call->account->shared, call->account->rate_limit,
+	int			ms = cs_limiter_acquire(call->shared, call->account->rate_limit,
 										call->spec.priority, &call->ticket);
 
 	if (ms == 0)
@@ -280,7 +295,7 @@ ask_for_budget(CsCall *call)
 	else
 	{
 		INSTR_TIME_SET_CURRENT(call->pause_since);
-		call->pause_ms = cs_limiter_paused(call->account->shared) > 0 ? Min(ms, PAUSE_LOOK_MS) : ms;
+		call->pause_ms = cs_limiter_paused(call->shared) > 0 ? Min(ms, PAUSE_LOOK_MS) : ms;
 		call->for_budget = true;
 		call->state = CALL_PAUSING;
 	}
@@ -301,9 +316,9 @@ judge(CsCall *call)
 		return;
 	}
 	if (failure->delivery == CS_DELIVERY_NOT_SENT)
-		cs_limiter_refund(call->account->shared);
+		cs_limiter_refund(call->shared);
 	if (failure->status == 429)
-		cs_limiter_pause(call->account->shared, failure->retry_after_ms >= 0 ?
+		cs_limiter_pause(call->shared, failure->retry_after_ms >= 0 ?
 						 failure->retry_after_ms : PAUSE_UNSAID_MS);
 	if (failure->status == 401 && cs_auth_rejected(call->auth))
 		call->state = CALL_TOKEN;

@@ -12,17 +12,23 @@
  * equally long to arrive.
  *
  * The order of priorities.  A request that finds the window full leaves a
- * mark until it is due to come back, and as long as the mark stands those of
- * lower priority see one place less: whatever leaves the window next is for
- * the highest that waits.
+ * mark until it is due to come back, and as long as the mark stands those that
+ * come after it see one place less: whatever leaves the window next is for the
+ * first in order that waits.
  *
- * The shares.  Reads that somebody waits for, and the following of orders,
- * take at most nine tenths of the window together, so that a burst of them
- * leaves room for orders.  The catalogue's refresh may use what is left to
- * it, all but a hundredth (at least one place), but beyond a quarter of the
- * window it keeps an even distance between its requests.  So its places come
- * free one by one, and whoever else comes along waits for the next of them,
- * about a second, and not for the minute after a burst.
+ * The pace.  Orders take any place at once.  All others leave them the last
+ * place (a hundredth of the window), and once half of the window is used they
+ * share out what is left evenly until places come free again: between two of
+ * them lies what the fullest stretch of the minute ahead demands.  So there is
+ * a place for an order at nearly any time, however many read, and nevertheless
+ * the whole allowance is used.  The catalogue's refresh
+ * keeps an even distance beyond a quarter of the window already, so that it is
+ * not felt by those who read, either.
+ *
+ * Nobody starves.  A priority of which somebody waits and nothing has left for
+ * as long as twenty places last (at most half a window) is overdue: it goes
+ * before those that are not, once, needs to keep no pace, and may have the
+ * last place.
  *
  * The log.  One entry per departure; above CS_BUDGET_ENTRIES per minute, one
  * per 600th of the window, which leaves it when its last departure does.
@@ -42,17 +48,17 @@ typedef struct CsDeparture
 {
 	int64		at;				/* of the last that it stands for */
 	uint32		requests;
-	uint32		reads;			/* of them: status and live */
 } CsDeparture;
 
 /* All zeroes is a budget that nobody has used.  Times are microseconds of any monotonic clock. */
 typedef struct CsBudget
 {
 	int64		paused_until;
-	int64		catalog_at;		/* last departure of the refresh */
+	int64		paced_at;		/* last departure that was no order's */
+	int64		catalog_at;		/* last one of the refresh */
 	int64		awaited_until[CS_BUDGET_PRIORITIES];	/* marks */
+	int64		overdue_at[CS_BUDGET_PRIORITIES];	/* if it is waited until then */
 	uint32		used;			/* sum of all entries' requests */
-	uint32		reads;
 	int			first;			/* the oldest entry */
 	int			entries;
 	CsDeparture log[CS_BUDGET_ENTRIES];
@@ -66,6 +72,9 @@ extern int64 cs_budget_acquire(CsBudget *budget, int64 now, int per_minute, CsPr
  * what stays leaves the window no sooner than what was really sent.
  */
 extern void cs_budget_refund(CsBudget *budget, int64 now);
+
+/* Nobody of this priority waits any more. */
+extern void cs_budget_leave(CsBudget *budget, CsPriority priority);
 
 /* A pause never shortens one that is in force. */
 extern void cs_budget_pause(CsBudget *budget, int64 now, int64 us);

@@ -51,6 +51,7 @@ typedef struct CsTokenState
 typedef struct CsWaiting
 {
 	uint64		ticket;			/* 0: a free entry */
+	CsPriority	priority;
 	int64		until;			/* monotonic */
 } CsWaiting;
 

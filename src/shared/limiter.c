@@ -80,7 +80,7 @@ waiting_entry(CsSharedAccount *account, uint64 ticket, int64 now)
 }
 
 static void
-take_ticket(CsSharedAccount *account, uint64 *ticket, int64 now, int64 wait)
+take_ticket(CsSharedAccount *account, uint64 *ticket, CsPriority priority, int64 now, int64 wait)
 {
 	CsWaiting  *entry = waiting_entry(account, *ticket, now);
 
@@ -89,6 +89,7 @@ take_ticket(CsSharedAccount *account, uint64 *ticket, int64 now, int64 wait)
 	if (entry == NULL)
 		return;
 	entry->ticket = *ticket;
+	entry->priority = priority;
 	entry->until = now + wait + TICKET_GRACE_US;
 }
 
@@ -115,7 +116,7 @@ cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority
 	now = budget_clock();
 	wait = cs_budget_acquire(&account->budget, now, per_minute, priority);
 	if (wait > 0)
-		take_ticket(account, ticket, now, wait);
+		take_ticket(account, ticket, priority, now, wait);
 	else if (*ticket != 0)
 		give_ticket_back(account, ticket);
 	LWLockRelease(&account->lock);
@@ -125,10 +126,27 @@ cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority
 void
 cs_limiter_leave(CsSharedAccount *account, uint64 *ticket)
 {
+	CsWaiting  *entry;
+	int64		now;
+
 	if (*ticket == 0)
 		return;
 	LWLockAcquire(&account->lock, LW_EXCLUSIVE);
-	give_ticket_back(account, ticket);
+	now = budget_clock();
+	entry = waiting_entry(account, *ticket, now);
+	if (entry != NULL && entry->ticket == *ticket)
+	{
+		CsPriority	priority = entry->priority;
+		bool		others = false;
+
+		give_ticket_back(account, ticket);
+		for (int i = 0; i < CS_WAITING_MAX; i++)
+			others = others || (account->waiting[i].until > now &&
+								account->waiting[i].priority == priority);
+		if (!others)
+			cs_budget_leave(&account->budget, priority);
+	}
+	*ticket = 0;
 	LWLockRelease(&account->lock);
 }
 

@@ -4,9 +4,8 @@
  *	  allowed number of requests in any minute.
  *
  * A log of the last departures, not a leaking bucket: the partner counts
- * requests in a minute, so do we.  Lower priorities may use only a part of
- * the minute's allowance, so that an order always finds room; budget.h has
- * the rules.
+ * requests in a minute, so do we.  Orders go first, what is none keeps a pace
+ * at which they find room, and nobody starves; budget.h has the rules.
  */
 #ifndef CS_SHARED_LIMITER_H
 #define CS_SHARED_LIMITER_H
@@ -29,7 +28,10 @@ typedef enum CsPriority
 extern int	cs_limiter_acquire(CsSharedAccount *account, int per_minute, CsPriority priority,
 							   uint64 *ticket);
 
-/* Does not come back for its request.  Who never says so is counted for a second longer. */
+/*
+ * Does not come back for its request: if nobody else of its priority waits,
+ * nothing is kept for it.  Who never says so is counted for a second longer.
+ */
 extern void cs_limiter_leave(CsSharedAccount *account, uint64 *ticket);
 
 /* How many wait, up to CS_WAITING_MAX. */

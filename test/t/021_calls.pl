@@ -157,7 +157,7 @@ $used++ while under("SET cupsource.rate_limit_wait = 0; $one") eq 'CS-CF-12DW (1
 cmp_ok($used, '<=', 4, 'the budget is kept');
 cmp_ok($used, '>=', 1, 'and can be used');
 like(under("SET cupsource.rate_limit_wait = 0; $one"),
-	qr/^PA010: GET \/products on server "shop_v1": the budget of 4 requests a minute is used up \| .* \(0\)$/,
+	qr/^PA010: GET \/products on server "shop_v1": no place yet in the budget of 4 requests a minute \| .* \(0\)$/,
 	'beyond it: PA010, and nothing is sent');
 $node->safe_psql('postgres', 'DROP SERVER shop_v1 CASCADE');
 create_accounts($node, $sandbox, only => ['shop_v1'], options => { rate_limit => 0 });

@@ -80,8 +80,11 @@ is(check('partner'), 'ok|the partners answer|f', 'which one answer ends');
 #
 # The budget
 #
-$node->safe_psql('postgres', 'ALTER SERVER shop_v1 OPTIONS (SET rate_limit $$10$$); SET cupsource.rate_limit_wait = 0;'
-	  . q{ DO $$ BEGIN FOR i IN 1..9 LOOP PERFORM FROM cs_products(max_rows => 1, server => 'shop_v1'); END LOOP; END $$});
+my $order = q{SELECT state FROM cs_enqueue_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]',
+	'{"line1": "123 Commerce Way", "city": "Portland", "state": "OR", "postal_code": "97201"}',
+	'%s', '{"currency": "USD"}', 'shop_v1')};
+$node->safe_psql('postgres', 'ALTER SERVER shop_v1 OPTIONS (SET rate_limit $$10$$)');
+is($node->safe_psql('postgres', sprintf($order, "budget-$_") =~ s/enqueue/create/r), 'placed', 'an order') for 1 .. 9;
 like(check('limiter'), qr/^ok\|server "shop_v1": 9 of 10 requests a minute are used, waiting: 0\|f$/, 'how much is used');
 my @waiting = map {
 	$node->background_psql('postgres', on_error_stop => 0)
@@ -112,9 +115,7 @@ $node->restart;
 #
 # Orders
 #
-my $order = q{SELECT state FROM cs_enqueue_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]',
-	'{"line1": "123 Commerce Way", "city": "Portland", "state": "OR", "postal_code": "97201"}',
-	'%s', '{"currency": "USD"}', 'shop_v1')};
+$node->safe_psql('postgres', 'DELETE FROM cs_internal.orders');
 $sandbox->faults({ action => 'rate_limited', method => 'POST', retry_after => 40 });
 $node->safe_psql('postgres', sprintf $order, 'waits-1');
 wait_for($node, q{SELECT attempts > 0 AND state = 'queued' FROM cs_orders WHERE external_id = 'waits-1'});

@@ -84,7 +84,9 @@ test_never_more(int per_minute, const char *what)
 	{
 		random = random * 1664525 + 1013904223;
 		now += random % 64 == 0 ? (random >> 8) % (5 * SECOND) : (random >> 8) % 20000;
-		if (cs_budget_acquire(budget, now, per_minute, (CsPriority) (random >> 30)) == 0)
+		/* Half of them orders, which no pace holds back. */
+		if (cs_budget_acquire(budget, now, per_minute,
+							  (CsPriority) Max((int) (random >> 29) - 4, 0)) == 0)
 			sent[n++] = now;
 	}
 	for (i = 0; i < n; i++)
@@ -103,17 +105,20 @@ test_priorities(void)
 	int64		now = 1000 * SECOND;
 	int64		wait;
 
-	is(granted(budget, now, 60, CS_PRIORITY_LIVE, 100), 54, "a burst of reads leaves a tenth");
-	is(granted(budget, now, 60, CS_PRIORITY_STATUS, 100), 0, "which is not for following either");
-	is(granted(budget, now, 60, CS_PRIORITY_ORDER, 100), 6, "but for orders");
+	is(granted(budget, now, 60, CS_PRIORITY_LIVE, 100), 30, "a burst of reads takes half");
+	wait = cs_budget_acquire(budget, now, 60, CS_PRIORITY_LIVE);
+	is(wait, CS_BUDGET_WINDOW_US / 30, "the rest lasts until they come free: the next read waits");
+	is(cs_budget_acquire(budget, now, 60, CS_PRIORITY_STATUS), wait, "and so does following");
+	is(granted(budget, now, 60, CS_PRIORITY_ORDER, 100), 30, "but orders do not");
 
 	budget = fresh();
 	is(granted(budget, now, 60, CS_PRIORITY_CATALOG, 100), 15, "the refresh begins with a quarter");
 	is(cs_budget_acquire(budget, now, 60, CS_PRIORITY_CATALOG), CS_BUDGET_WINDOW_US / 60,
 	   "and goes on at an even distance");
-	while ((wait = cs_budget_acquire(budget, now, 60, CS_PRIORITY_CATALOG)) < 2 * SECOND)
+	while ((wait = cs_budget_acquire(budget, now, 60, CS_PRIORITY_CATALOG)) == 0 ||
+		   now + wait < 1000 * SECOND + CS_BUDGET_WINDOW_US)
 		now += wait;
-	is(cs_budget_used(budget, now), 59, "until all but one place are used");
+	is(cs_budget_used(budget, now), 59, "until all but one place are used, and not before the minute is over");
 	is(cs_budget_acquire(budget, now, 60, CS_PRIORITY_ORDER), 0, "an order finds that one");
 
 	/* Now the window is full; the refresh, a read and an order all wait. */
@@ -130,8 +135,10 @@ test_priorities(void)
 	   "the place that comes free is not for a read");
 	is(cs_budget_acquire(budget, now + CS_BUDGET_WINDOW_US, 2, CS_PRIORITY_ORDER), 0,
 	   "it is for the order that waited");
-	is(cs_budget_acquire(budget, now + CS_BUDGET_WINDOW_US + SECOND, 2, CS_PRIORITY_LIVE), 0,
-	   "the next one is for the read");
+	wait = cs_budget_acquire(budget, now + CS_BUDGET_WINDOW_US + SECOND, 2, CS_PRIORITY_LIVE);
+	is(wait, CS_BUDGET_WINDOW_US / 2 - SECOND, "the last one the read has when it has waited for long");
+	is(cs_budget_acquire(budget, now + CS_BUDGET_WINDOW_US + SECOND + wait, 2, CS_PRIORITY_LIVE), 0,
+	   "then it has it");
 }
 
 /* A refresh of ten thousand pages, alone: how near to the limit it comes. */
@@ -153,6 +160,115 @@ test_refresh(int per_minute, int requests, int64 most_percent, const char *what)
 	is((now - start) * per_minute <= requests * SECOND * 60 / 100 * most_percent, true, what);
 }
 
+/* Who asks, again and again, in a simulated hour; and how it fared. */
+typedef struct Client
+{
+	CsPriority	priority;
+	int64		pause;			/* from a grant to its next request */
+	int64		at;				/* when it asks next */
+	int64		since;			/* when it first asked for what it waits for */
+	int			granted;
+	int64		longest;
+} Client;
+
+#define MINUTES 60
+
+/* The fewest requests that are granted in any minute. */
+static int
+simulate(int per_minute, Client *clients, int nclients)
+{
+	CsBudget   *budget = fresh();
+	int			each_minute[MINUTES] = {0};
+	int64		start = 1000 * SECOND;
+	uint32		random = 12345;
+	int			fewest = per_minute;
+	int			i;
+
+	for (i = 0; i < nclients; i++)
+		clients[i].at = clients[i].since = start + i;
+	for (;;)
+	{
+		Client	   *next = &clients[0];
+		int64		wait;
+
+		for (i = 1; i < nclients; i++)
+		{
+			if (clients[i].at < next->at)
+				next = &clients[i];
+		}
+		if (next->at >= start + MINUTES * 60 * SECOND)
+			break;
+		wait = cs_budget_acquire(budget, next->at, per_minute, next->priority);
+		if (wait == 0)
+		{
+			each_minute[(next->at - start) / (60 * SECOND)]++;
+			next->granted++;
+			next->longest = Max(next->longest, next->at - next->since);
+			next->at += next->pause + 1000;
+			next->since = next->at;
+		}
+		else
+		{
+			/* In whole milliseconds, and a process is woken late. */
+			random = random * 1664525 + 1013904223;
+			next->at += (wait + 999) / 1000 * 1000 + (random >> 8) % 5000;
+		}
+	}
+	for (i = 0; i < MINUTES; i++)
+		fewest = Min(fewest, each_minute[i]);
+	return fewest;
+}
+
+static void
+test_load(int per_minute)
+{
+	Client		readers[] = {{CS_PRIORITY_LIVE}, {CS_PRIORITY_LIVE}, {CS_PRIORITY_LIVE}};
+	Client		refresh[] = {{CS_PRIORITY_CATALOG}};
+	Client		mixed[] = {{CS_PRIORITY_ORDER, 600 * SECOND / per_minute},
+		{CS_PRIORITY_STATUS}, {CS_PRIORITY_LIVE}, {CS_PRIORITY_LIVE}, {CS_PRIORITY_CATALOG}};
+	Client		full[] = {{CS_PRIORITY_ORDER}, {CS_PRIORITY_ORDER}, {CS_PRIORITY_STATUS},
+		{CS_PRIORITY_LIVE}, {CS_PRIORITY_CATALOG}};
+
+	printf("# %d a minute\n", per_minute);
+	is(simulate(per_minute, readers, lengthof(readers)) >= per_minute * 95 / 100, true,
+	   "reads alone use 95 % of every minute");
+	is(simulate(per_minute, refresh, lengthof(refresh)) >= per_minute * 95 / 100, true,
+	   "so does a refresh");
+
+	is(simulate(per_minute, mixed, lengthof(mixed)) >= per_minute * 95 / 100, true,
+	   "and all of them together");
+	is(mixed[0].longest <= 60 * SECOND / per_minute, true,
+	   "beside them, every tenth request an order, none waits for longer than a place lasts");
+	is(mixed[0].granted >= per_minute * MINUTES / 10 * 95 / 100, true, "so all orders go out");
+
+	is(simulate(per_minute, full, lengthof(full)) >= per_minute * 95 / 100, true,
+	   "with as many orders as go out");
+	is(full[0].granted + full[1].granted >= per_minute * MINUTES * 80 / 100, true,
+	   "four fifths are orders");
+	is(Min(Min(full[2].granted, full[3].granted), full[4].granted) >= MINUTES, true,
+	   "and nobody starves");
+}
+
+static void
+test_leaving(void)
+{
+	CsBudget   *budget = fresh();
+	int64		now = 1000 * SECOND;
+
+	is(granted(budget, now, 60, CS_PRIORITY_ORDER, 60), 60, "a full minute");
+	is(granted(budget, now, 60, CS_PRIORITY_STATUS, 1), 0, "somebody waits");
+	now += CS_BUDGET_WINDOW_US;
+	is(granted(budget, now, 60, CS_PRIORITY_ORDER, 60), 59, "what waits for long is given a place");
+	is(granted(budget, now, 60, CS_PRIORITY_STATUS, 1), 1, "which it takes");
+
+	budget = fresh();
+	is(granted(budget, now, 60, CS_PRIORITY_ORDER, 60), 60, "a full minute again");
+	is(granted(budget, now, 60, CS_PRIORITY_STATUS, 1), 0, "somebody waits");
+	cs_budget_leave(budget, CS_PRIORITY_STATUS);
+	is(granted(budget, now + CS_BUDGET_WINDOW_US, 60, CS_PRIORITY_ORDER, 61), 60,
+	   "who went away is not");
+}
+
 static void
 test_give_back(void)
 {
@@ -172,7 +288,6 @@ test_give_back(void)
 	is(cs_budget_used(budget, now + CS_BUDGET_WINDOW_US), 0, "the last one");
 	cs_budget_refund(budget, now + CS_BUDGET_WINDOW_US);
 	is(cs_budget_used(budget, now + CS_BUDGET_WINDOW_US), 0, "one too many does nothing");
-	is(budget->reads, 0, "and no read is left behind");
 }
 
 static void
@@ -219,6 +334,9 @@ main(void)
 	test_refresh(120, 1000, 102, "1000 requests at 120 a minute: within 2 %");
 	test_refresh(120, 10000, 102, "10000 requests at 120 a minute: within 2 %");
 	test_refresh(60, 10000, 103, "10000 requests at 60 a minute: within 3 %");
+	test_load(60);
+	test_load(120);
+	test_leaving();
 	test_give_back();
 	test_pause();
 	test_many();
