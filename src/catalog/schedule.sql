@@ -5,7 +5,8 @@
  *
  * A run that failed or was interrupted goes on after a rest of half a minute,
  * doubled by each further failure up to an hour, and never longer than the
- * interval.
+ * interval.  A run of the future is one whose clock was wrong, and does not
+ * count.
  */
 
 CREATE VIEW cs_internal.refresh_locks WITH (security_barrier) AS
@@ -28,7 +29,8 @@ AS $$
 BEGIN
   IF every IS NULL OR every = interval '0' THEN
     RETURN NULL;
-  ELSIF run.server IS NULL THEN
+  ELSIF run.server IS NULL
+        OR greatest(CASE run.attempts WHEN 0 THEN run.started_at ELSE run.last_error_at END, run.checkpoint_at) > now() THEN
     RETURN now();
   ELSIF run.attempts = 0 THEN
     -- One that takes longer than the interval is followed at once.

@@ -258,20 +258,21 @@ is_settled(const char *state)
 		strcmp(state, "cancelled") == 0;
 }
 
-/* Is what is known older than that?  'max_age' NULL: than cupsource.max_age. */
+/* Is what is known older than that, or from the future?  'max_age' NULL: than cupsource.max_age. */
 static bool
 is_stale(const Knowledge *known, Interval *max_age)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz until;
 
-	if (known->fetched_at == 0)
+	if (known->fetched_at == 0 || known->fetched_at > now)
 		return true;
 	if (max_age == NULL)
-		return TimestampDifferenceExceeds(known->fetched_at, GetCurrentTimestamp(), cs_guc_max_age);
+		return TimestampDifferenceExceeds(known->fetched_at, now, cs_guc_max_age);
 	until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													TimestampTzGetDatum(known->fetched_at),
 													IntervalPGetDatum(max_age)));
-	return until < GetCurrentTimestamp();
+	return until < now;
 }
 
 void

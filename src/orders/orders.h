@@ -89,6 +89,13 @@ extern void cs_order_ask(int64 id);
  * from it: then the worker leaves.
  */
 extern bool cs_orders_begin(bool *ok);	/* once, until ok: sees to interrupted orders */
+
+/*
+ * Until ok, after the clock was set back, or might have been while the server
+ * was down ('watched' false): no order waits for a time that a wrong clock gave.
+ */
+extern bool cs_orders_clock(bool watched, bool *ok);
+
 extern bool cs_orders_take(void);	/* requests of waiting callers */
 extern bool cs_orders_record(void); /* what was answered since */
 

@@ -68,14 +68,16 @@ idempotency_key(const CsTransfer *transfer)
 	return MemoryContextStrdup(transfer->cxt, cs_hex(digest, 16));
 }
 
-/* Must an order that was first sent so long ago be looked up? */
+/* Must an order that was first sent so long ago, or by a clock that was wrong, be looked up? */
 static bool
 is_forgotten(const CsOutgoing *order, const CsApi *api)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	return order->first_sent_at != 0 && api->orders->create_idempotent &&
 		cs_api_resource(api, "orders") != NULL &&
-		TimestampDifferenceMilliseconds(order->first_sent_at, GetCurrentTimestamp()) >
-		REMEMBERED_MS;
+		(order->first_sent_at > now ||
+		 TimestampDifferenceMilliseconds(order->first_sent_at, now) > REMEMBERED_MS);
 }
 
 static void

@@ -26,6 +26,7 @@
 #include "src/orders/answer.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
+#include "src/shared/shmem.h"
 
 /* Pauses are random between nothing and this, which doubles up to the limit. */
 #define BACKOFF_FIRST_MS 500
@@ -481,7 +482,7 @@ record_one(CsTransfer *transfer)
 		cs_work_part(poison_part, &poisonous, &failure))
 		return true;
 	transfer->record_tries++;
-	transfer->record_after = GetCurrentTimestamp() +
+	transfer->record_after = cs_monotonic_us() +
 		RECORD_PAUSE_MS * INT64CONST(1000) * Min(transfer->record_tries, 100);
 	if (transfer->record_tries == 1)
 		ereport(LOG,
@@ -510,7 +511,7 @@ record_step(void *arg)
 	{
 		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
 
-		if (!transfer->done || transfer->record_after > GetCurrentTimestamp())
+		if (!transfer->done || transfer->record_after > cs_monotonic_us())
 			continue;
 		if (record_one(transfer))
 		{

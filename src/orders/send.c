@@ -509,6 +509,38 @@ cs_orders_begin(bool *ok)
 	return cs_work_step("cupsource: looking after interrupted orders", begin_queue, NULL, ok);
 }
 
+typedef struct ClockStep
+{
+	bool		watched;
+	bool		all;			/* result: no order is left that somebody has locked */
+} ClockStep;
+
+static void
+clock_step(void *arg)
+{
+	static CsStatement orders_clock = {"SELECT cs_internal.orders_clock($1)", 1, {BOOLOID}};
+	ClockStep  *clock = arg;
+	Datum		value = BoolGetDatum(clock->watched);
+	bool		isnull;
+
+	clock->all = true;
+	if (!cs_queue_is_ours())
+		return;
+	cs_state_run(&orders_clock, &value, NULL);
+	clock->all = DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
+}
+
+bool
+cs_orders_clock(bool watched, bool *ok)
+{
+	ClockStep	clock = {watched, false};
+	bool		present;
+
+	present = cs_work_step("cupsource: looking after the clock", clock_step, &clock, ok);
+	*ok = *ok && clock.all;
+	return present;
+}
+
 /* Those that wait for a token or the budget go back into the queue. */
 static void
 retreat(void *arg)

@@ -17,6 +17,7 @@
 #include "src/base/crash.h"
 #include "src/base/guc.h"
 #include "src/orders/transfer.h"
+#include "src/shared/shmem.h"
 
 static dlist_head under_way = DLIST_STATIC_INIT(under_way);
 static dlist_head planned = DLIST_STATIC_INIT(planned);
@@ -208,7 +209,7 @@ cs_transfers_advance(long *wait_ms)
 		long		wait = -1;
 
 		if (transfer->done || advance_one(transfer, &wait))
-			wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), transfer->record_after);
+			wait = (long) (Max(transfer->record_after - cs_monotonic_us(), 0) + 999) / 1000;
 		if (transfer->kind == CS_TRANSFER_CREATE)
 		{
 			if (transfer->done)

@@ -48,7 +48,7 @@ typedef struct CsTransfer
 	CsFailure	failure;		/* if it could not be begun */
 	bool		done;
 	int			record_tries;	/* how often recording it failed */
-	TimestampTz record_after;
+	int64		record_after;	/* monotonic */
 } CsTransfer;
 
 /* A caller in another process. */

@@ -19,19 +19,19 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "src/base/state.h"
 #include "src/client/options.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
+#include "src/shared/shmem.h"
 
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LIMIT_MS 30000
 
-/* Steps that failed in a row, and when the last one did. */
+/* Steps that failed in a row, and when the last one did (monotonic). */
 static int	failed_steps = 0;
-static TimestampTz failed_at = 0;
+static int64 failed_at = 0;
 
 static bool
 begin_step(CsStateScope *scope)
@@ -104,7 +104,7 @@ cs_work_step(const char *activity, CsStep step, void *arg, bool *ok)
 		if (present)
 		{
 			failed_steps++;
-			failed_at = GetCurrentTimestamp();
+			failed_at = cs_monotonic_us();
 		}
 	}
 	MemoryContextSwitchTo(cxt);
@@ -125,7 +125,7 @@ cs_orders_pause_ms(void)
 	if (failed_steps == 0)
 		return 0;
 	pause = Min(PAUSE_LIMIT_MS, (int64) PAUSE_FIRST_MS << Min(failed_steps - 1, 10));
-	pause -= TimestampDifferenceMilliseconds(failed_at, GetCurrentTimestamp());
+	pause -= (cs_monotonic_us() - failed_at) / 1000;
 	return Max(pause, 0);
 }
 

@@ -9,6 +9,9 @@
  * hundreds of processes.  After a failure the next try waits, twice as long
  * each time.
  *
+ * The launcher also watches the clock: whatever is due at a time of day is
+ * looked at again when that was set.
+ *
  * Locks: CS_LOCK_WORKERS.
  */
 #include "postgres.h"
@@ -137,6 +140,46 @@ discovery_at(void)
 	return Max(launcher->discovery_not_before, launcher->not_before);
 }
 
+/*
+ * Sees whether the clock was set since the last call, and by how much (0: it
+ * was not).  Workers are told; databases without one where something is due
+ * get one, one at a time, to see whether it still is to wait.
+ */
+static int64
+watch_clock(int64 now, TimestampTz today)
+{
+	int64		step = cs_clock_step(now, today);
+
+	cs_workers->clock_offset = today - now;
+	for (int i = 0; step != 0 && i < cs_guc_max_databases; i++)
+	{
+		CsDatabase *entry = &cs_workers->databases[i];
+
+		if (entry->database == InvalidOid)
+			continue;
+		if (step < 0)
+			entry->clock = CS_CLOCK_SET_BACK;
+		if (entry->serving == CS_SERVING_NONE)
+			entry->probe |= entry->due_at != 0;
+		else
+		{
+			entry->work = true;
+			cs_database_wake(entry);
+		}
+	}
+	return step;
+}
+
+static void
+tell_clock(int64 step)
+{
+	if (step != 0)
+		ereport(LOG,
+				(errmsg("the clock of this server was set %s by %lld s", step > 0 ? "forward" : "back",
+						(long long) (Max(step, -step) + USECS_PER_SEC / 2) / USECS_PER_SEC),
+				 errdetail("What waits for a time of day is looked at again.")));
+}
+
 Oid
 cs_launcher_next(long *timeout_ms)
 {
@@ -145,10 +188,12 @@ cs_launcher_next(long *timeout_ms)
 	int64		now = cs_monotonic_us();
 	int64		until = now + NAP_US;
 	int64		probing_until;
+	int64		clock_step;
 	Oid			database = InvalidOid;
 	int			i;
 
 	cs_workers_lock();
+	clock_step = watch_clock(now, today);
 	probing_until = probe_until(now);
 	until = Min(until, discovery_at());
 	for (i = 0; i < cs_guc_max_databases && database == InvalidOid; i++)
@@ -174,6 +219,7 @@ cs_launcher_next(long *timeout_ms)
 		database = entry->database;
 	}
 	cs_workers_unlock();
+	tell_clock(clock_step);
 
 	*timeout_ms = (long) (Max(until - now, 0) + 999) / 1000;
 	return database;

@@ -109,6 +109,8 @@ typedef struct CsDatabase
 	bool		probing;		/* it was started for 'probe' alone */
 	int64		rests_until;	/* monotonic: until then a wake-up need not reach it */
 
+	CsClockChange clock;		/* what no worker has seen to yet */
+
 	/* Refreshes by schedule (refreshers.c). */
 	bool		schedule;		/* what is due may have changed since the worker looked */
 	CsRefresher refreshers[CS_REFRESHERS_MAX];
@@ -143,6 +145,7 @@ typedef struct CsLauncher
 typedef struct CsWorkers
 {
 	CsLauncher	launcher;
+	int64		clock_offset;	/* time of day minus monotonic clock; 0: not looked at yet */
 	int			next;			/* where the launcher goes on, so that all get their turn */
 	CsDatabase	databases[FLEXIBLE_ARRAY_MEMBER];	/* cupsource.max_databases of them */
 } CsWorkers;
@@ -158,6 +161,7 @@ extern CsDatabase *cs_database_enter(Oid database); /* NULL: no room */
 extern void cs_database_forget(CsDatabase *entry);
 extern void cs_database_failed(CsDatabase *entry);	/* its worker ended otherwise than by leaving */
 extern void cs_database_wake(CsDatabase *entry);	/* its worker, or the launcher */
+extern int64 cs_clock_step(int64 now, TimestampTz today);	/* since the launcher looked; 0: none */
 extern void cs_process_wake(int proc);	/* when the lock is released; -1: nobody */
 
 /* With the lock held: ends the refreshes of a database (true if there are any), or one of any. */
@@ -171,9 +175,6 @@ extern void cs_database_tell_full(int elevel);
 extern void cs_handoff_lose(Oid database);
 
 extern LWLock *cs_shared_lock(CsLock lock);
-
-/* Microseconds of the clock that all processes share and nobody sets. */
-extern int64 cs_monotonic_us(void);
 
 /* The parts: how much they need, and finding or making it (the lock is held by shmem.c). */
 extern Size cs_stats_shmem_size(void);

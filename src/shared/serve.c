@@ -127,6 +127,29 @@ cs_worker_rests_ms(void)
 	return left_us > 0 ? (int) ((left_us + 999) / 1000) : 0;
 }
 
+CsClockChange
+cs_worker_take_clock(void)
+{
+	CsClockChange change;
+
+	cs_workers_lock();
+	change = own_entry->clock;
+	own_entry->clock = CS_CLOCK_STEADY;
+	if (cs_clock_step(cs_monotonic_us(), GetCurrentTimestamp()) != 0)
+		cs_process_wake(cs_workers->launcher.proc);
+	cs_workers_unlock();
+	return change;
+}
+
+void
+cs_worker_keep_clock(CsClockChange change)
+{
+	cs_workers_lock();
+	if (own_entry->clock != CS_CLOCK_SET_BACK)
+		own_entry->clock = change;
+	cs_workers_unlock();
+}
+
 bool
 cs_worker_asked_to_leave(void)
 {

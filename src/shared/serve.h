@@ -26,6 +26,24 @@ extern bool cs_worker_take_wakeup(void);
 extern void cs_worker_rest(int ms);
 extern int	cs_worker_rests_ms(void);
 
+/*
+ * The time of day can be set, by hand or after an outage of the network.  If
+ * it goes back, what is stored with a time that had not come yet would wait
+ * for longer, by as much as the clock was wrong.
+ */
+typedef enum CsClockChange
+{
+	CS_CLOCK_UNWATCHED,			/* the server was down; it may have been set back meanwhile */
+	CS_CLOCK_SET_BACK,
+	CS_CLOCK_STEADY
+} CsClockChange;
+
+/* What happened to the clock since the last call.  Ask before looking for work. */
+extern CsClockChange cs_worker_take_clock(void);
+
+/* It could not be seen to (entirely): say it again, to us or to the next worker. */
+extern void cs_worker_keep_clock(CsClockChange change);
+
 /* Somebody wants the database for himself: start nothing new, and leave soon. */
 extern bool cs_worker_asked_to_leave(void);
 

@@ -30,6 +30,12 @@ extern void cs_shmem_init(void);	/* hooks; from _PG_init while preloading */
 extern bool cs_shmem_ready(void);	/* false: the library was not preloaded */
 
 /*
+ * Microseconds of the clock that all processes share and nobody sets: for
+ * whatever is waited for, because the time of day can jump.
+ */
+extern int64 cs_monotonic_us(void);
+
+/*
  * The account's shared entry, made when it is first seen.  When the table is
  * full (cupsource.max_accounts) a process-local one, with one LOG line: the
  * budget is then per process.  Valid for the life of the process.

@@ -5,9 +5,10 @@
  * Whoever finds no usable token while it is nobody's turn gets the turn;
  * the others ask again until it has stored a token or given up.  A turn ends
  * by itself, on the monotonic clock, so a process that died in its turn holds
- * up nobody for longer than that.  The expiry of a token is a time of day, as
- * the partner sees it; a clock that was set wrongly costs a 401, after which
- * the token is forgotten (cs_token_reject).
+ * up nobody for longer than that.  The expiry of a token is a time of day by
+ * our clock.  One that seems to have been obtained later than now outlived a
+ * setting of the clock, and is used no more; what is not noticed so costs a
+ * 401, after which the token is forgotten (cs_token_reject).
  *
  * The token itself is readable by whoever can read this server's memory, and
  * appears in no view, message or file.
@@ -21,13 +22,16 @@
 #include "src/shared/layout.h"
 #include "src/shared/tokens.h"
 
+/* A clock that goes back by no more is being corrected. */
+#define CLOCK_STEP_US INT64CONST(2000000)
+
 /* A token must be good for this long, or a tenth of its life if that is less. */
 #define SPARE_US INT64CONST(60000000)
 
 static bool
 is_usable(const CsTokenState *state, TimestampTz now)
 {
-	if (state->obtained == 0)
+	if (state->obtained == 0 || state->obtained > now + CLOCK_STEP_US)
 		return false;
 	return now + Min(SPARE_US, (state->expires - state->obtained) / 10) < state->expires;
 }

@@ -136,6 +136,17 @@ cs_process_wake(int proc)
 	to_wake[nto_wake++] = proc;
 }
 
+/* A clock that is off by no more is being corrected, not set. */
+#define CLOCK_STEP_US INT64CONST(2000000)
+
+int64
+cs_clock_step(int64 now, TimestampTz today)
+{
+	int64		step = cs_workers->clock_offset == 0 ? 0 : today - now - cs_workers->clock_offset;
+
+	return step > -CLOCK_STEP_US && step < CLOCK_STEP_US ? 0 : step;
+}
+
 void
 cs_database_wake(CsDatabase *entry)
 {

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "datatype/timestamp.h"
+#include "pgtime.h"
 #include "utils/datetime.h"
 
 #include "src/wire/http_private.h"
@@ -25,6 +26,10 @@
 #define X509_SELF_SIGNED_IN_CHAIN 19
 #define X509_NO_LOCAL_ISSUER 20
 #define X509_NO_LEAF_ISSUER 21
+
+/* And for one whose time has not come, or is over. */
+#define X509_NOT_YET_VALID 9
+#define X509_HAS_EXPIRED 10
 
 /* libcurl's clocks of one transfer, in microseconds since its start; 0: not reached. */
 typedef struct Phases
@@ -319,6 +324,17 @@ describe_timeout(CsHttpRequest *request, const char *host, const Phases *phases)
 		failure->detail = pstrdup("The lookup of the host name did not end.");
 }
 
+/* What it is by our clock, which may be what is wrong. */
+static char *
+clock_text(void)
+{
+	char	   *text = palloc(64);
+	pg_time_t	now = (pg_time_t) time(NULL);
+
+	pg_strftime(text, 64, "%Y-%m-%d %H:%M:%S UTC", pg_gmtime(&now));
+	return text;
+}
+
 static void
 describe_tls(CsHttpRequest *request, const char *host)
 {
@@ -346,6 +362,10 @@ describe_tls(CsHttpRequest *request, const char *host)
 		case X509_NO_LEAF_ISSUER:
 			failure->hint = pstrdup("To trust a certificate authority of your own, "
 									"name its file in the server's option \"ca_file\".");
+			break;
+		case X509_NOT_YET_VALID:
+		case X509_HAS_EXPIRED:
+			failure->hint = psprintf("The clock of this server says %s.", clock_text());
 			break;
 		default:
 			break;

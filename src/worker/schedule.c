@@ -22,6 +22,7 @@
 #include "src/base/guc.h"
 #include "src/base/state.h"
 #include "src/shared/refreshers.h"
+#include "src/shared/shmem.h"
 #include "src/worker/refresher.h"
 #include "src/worker/schedule.h"
 
@@ -45,6 +46,7 @@ typedef struct Started
 {
 	Oid			serverid;
 	TimestampTz at;
+	int64		since;			/* the same on the monotonic clock */
 } Started;
 
 static bool changed = true;
@@ -66,7 +68,7 @@ cs_schedule_init(void)
 }
 
 void
-cs_schedule_reloaded(void)
+cs_schedule_anew(void)
 {
 	changed = true;
 }
@@ -92,12 +94,14 @@ look_again_in(int ms)
 
 /* Was it started a moment ago, without any effect that could be seen since? */
 static bool
-just_started(Oid serverid, TimestampTz attempted_at, TimestampTz now)
+just_started(Oid serverid, TimestampTz attempted_at)
 {
+	int64		now = cs_monotonic_us();
+
 	for (int i = 0; i < Min(nstarted, MAX_DUE); i++)
 	{
 		if (started[i].serverid == serverid && started[i].at > attempted_at &&
-			started[i].at + START_AGAIN_MS * INT64CONST(1000) > now)
+			started[i].since + START_AGAIN_MS * INT64CONST(1000) > now)
 			return true;
 	}
 	return false;
@@ -128,7 +132,7 @@ read_due(DueRefresh *due, int room)
 			look_again_in(HELD_MS);
 		else if (due_at > now)
 			look_again_at(due_at);
-		else if (just_started(serverid, nulls[3] ? 0 : DatumGetTimestampTz(values[3]), now))
+		else if (just_started(serverid, nulls[3] ? 0 : DatumGetTimestampTz(values[3])))
 			look_again_in(AFTER_START_MS);
 		else if (ndue == Min(room, MAX_DUE))
 			look_again_in(NO_ROOM_MS);
@@ -170,7 +174,7 @@ start(const DueRefresh *due, int ndue)
 		}
 		started[nstarted % MAX_DUE] = (Started)
 		{
-			due[i].serverid, GetCurrentTimestamp()
+			due[i].serverid, GetCurrentTimestamp(), cs_monotonic_us()
 		};
 		nstarted++;
 		look_again_in(AFTER_START_MS);

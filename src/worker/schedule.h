@@ -11,8 +11,8 @@
 
 extern void cs_schedule_init(void); /* once, when the worker has connected */
 
-/* The configuration was read again. */
-extern void cs_schedule_reloaded(void);
+/* The configuration was read again, or the clock set back. */
+extern void cs_schedule_anew(void);
 
 /*
  * Starts what is due, if anything may be; 'woken' if there was a wake-up since

@@ -27,6 +27,7 @@
 #include "src/base/guc.h"
 #include "src/orders/orders.h"
 #include "src/shared/serve.h"
+#include "src/shared/shmem.h"
 #include "src/wire/http.h"
 #include "src/worker/schedule.h"
 
@@ -44,9 +45,9 @@ typedef struct Worker
 {
 	bool		begun;			/* interrupted orders have been seen to */
 	bool		look;			/* something changed since the last look */
-	TimestampTz looked_at;
+	int64		looked_at;		/* monotonic */
 	TimestampTz due;			/* next thing to do; 0: none */
-	TimestampTz idle_since;		/* 0: it is not */
+	int64		idle_since;		/* monotonic; 0: it is not */
 } Worker;
 
 /* The extension has gone, or was never here. */
@@ -86,11 +87,11 @@ wait_for_something(long timeout_ms)
 static void
 farewell(void)
 {
-	TimestampTz until = GetCurrentTimestamp() + FAREWELL_MS * INT64CONST(1000);
+	int64		until = cs_monotonic_us() + FAREWELL_MS * INT64CONST(1000);
 	bool		present = cs_orders_retreat();
 
 	report("leaving");
-	while (present && cs_orders_in_flight() > 0 && GetCurrentTimestamp() < until)
+	while (present && cs_orders_in_flight() > 0 && cs_monotonic_us() < until)
 	{
 		long		wait_ms;
 
@@ -102,6 +103,24 @@ farewell(void)
 	if (cs_worker_asked_to_leave() && cs_worker_try_leave())
 		proc_exit(0);
 	proc_exit(1);
+}
+
+/* What waits for a time of day, if the clock was set back.  False: the extension is gone. */
+static bool
+see_to_clock(Worker *worker)
+{
+	CsClockChange change = cs_worker_take_clock();
+	bool		present;
+	bool		ok;
+
+	if (change == CS_CLOCK_STEADY)
+		return true;
+	present = cs_orders_clock(change == CS_CLOCK_SET_BACK, &ok);
+	if (!ok)
+		cs_worker_keep_clock(change);
+	worker->look = true;
+	cs_schedule_anew();
+	return present;
 }
 
 /* Everything that can be done for orders now.  False: the extension is gone. */
@@ -119,12 +138,14 @@ work_on_orders(Worker *worker, bool woken)
 	}
 	if (!cs_orders_take())
 		return false;
+	if (worker->begun && cs_orders_pause_ms() == 0 && !see_to_clock(worker))
+		return false;
 	worker->look |= woken;
 	if (cs_orders_pause_ms() > 0)
 		return true;
 
 	/* New orders go out at once; the rest is looked at now and then. */
-	rested = TimestampDifferenceExceeds(worker->looked_at, now, LOOK_INTERVAL_MS);
+	rested = cs_monotonic_us() - worker->looked_at >= LOOK_INTERVAL_MS * INT64CONST(1000);
 	if (woken && !rested)
 	{
 		if (!cs_orders_look(false, &worker->due))
@@ -135,7 +156,7 @@ work_on_orders(Worker *worker, bool woken)
 	}
 	if ((worker->look && rested) || (worker->due != 0 && worker->due <= now))
 	{
-		worker->looked_at = now;
+		worker->looked_at = cs_monotonic_us();
 		worker->look = false;
 		if (!cs_orders_look(true, &worker->due))
 			return false;
@@ -192,9 +213,9 @@ rest(Worker *worker, long wait_ms)
 	}
 
 	if (worker->idle_since == 0)
-		worker->idle_since = now;
+		worker->idle_since = cs_monotonic_us();
 	linger_ms = cs_worker_lingers() ?
-		cs_guc_worker_linger - TimestampDifferenceMilliseconds(worker->idle_since, now) : 0;
+		cs_guc_worker_linger - (long) ((cs_monotonic_us() - worker->idle_since) / 1000) : 0;
 	if (linger_ms <= 0)
 	{
 		cs_worker_sleep_until(due);
@@ -255,7 +276,7 @@ cs_worker_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			worker.look = true;
-			cs_schedule_reloaded();
+			cs_schedule_anew();
 		}
 		if (ShutdownRequestPending || cs_worker_asked_to_leave())
 			farewell();

@@ -5,38 +5,14 @@
 # nothing is lost or doubled, and it goes on by itself afterwards.
 use strict;
 use warnings;
+use CupsourceFaults;
 use CupsourceTest;
-use File::Basename qw(dirname);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $directory = PostgreSQL::Test::Utils::tempdir;
 chmod 0755, $directory;
-my $library = "$directory/faults.so";
-system_or_bail('cc', '-O1', '-shared', '-fPIC', '-o', $library, dirname(__FILE__) . '/lib/faults.c', '-ldl');
-
-# What holds from now on: see lib/faults.c.
-my $faults = "$directory/faults";
-my @names = qw(disk_full from to address process countdown);
-
-sub faults
-{
-	my (%fault) = (countdown => -1, @_);
-
-	open my $file, '+<', $faults or die "could not open $faults: $!\n";
-	syswrite $file, pack('l*', map { $fault{$_} // 0 } @names);
-	close $file;
-	return;
-}
-
-sub countdown
-{
-	return (unpack 'l*', slurp_file($faults))[-1];
-}
-
-append_to_file($faults, pack('l*', (0) x 5, -1));
-chmod 0666, $faults;
-
+my $faults = CupsourceFaults->new;
 my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0, '--tls' => $directory, '--tls-expired-port', '--tls-wrong-port');
 my $node = cupsource_node('below', start => 0, conf => <<'END');
 max_connections = 10
@@ -44,11 +20,7 @@ superuser_reserved_connections = 1
 cupsource.max_retries = 0
 cupsource.timeout = '500ms'
 END
-{
-	local $ENV{LD_PRELOAD} = $library;
-	local $ENV{CUPSOURCE_FAULTS} = $faults;
-	$node->start;
-}
+$faults->start($node);
 $node->safe_psql('postgres', 'CREATE EXTENSION cupsource');
 create_accounts($node, $sandbox, options => { rate_limit => 0, poll_interval => '1d' });
 
@@ -108,13 +80,13 @@ my $good = outcome($products);
 my (%seen, $failed);
 for (my $n = 0;; $n++)
 {
-	faults(process => $backend, countdown => $n);
+	$faults->set(process => $backend, countdown => $n);
 	my $got = outcome($products);
-	last if countdown() >= 0;
+	last if $faults->countdown >= 0;
 	$seen{ $got eq $good ? 'good' : $got }++;
 	$failed = $n;
 }
-faults();
+$faults->none;
 cmp_ok($failed, '>', 30, 'libcurl allocates often');
 my @others_seen = grep { !/^(?:good|53200|PA004|PA007)$/ } sort keys %seen;
 is("@others_seen", '', 'without memory a call says so, or that it got no answer in time, and never gives other rows');
@@ -155,11 +127,11 @@ all_placed('crowded', 3, 'but orders are placed');
 # -- The disk --
 
 is(outcome(q{SELECT count(*) FROM cs_prices}), 0, 'the cache is empty');
-faults(disk_full => 1);
+$faults->set(disk_full => 1);
 like(($node->psql('postgres', q{\set VERBOSITY verbose
 	CALL cs_refresh_catalog('shop_v1')}))[2], qr/ERROR:  53100:/, 'a refresh on a full disk says so');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_prices}), 0, 'and stores nothing by halves');
-faults();
+$faults->none;
 $node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v1')});
 cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM cs_prices}), '>', 100, 'it goes on when there is room');
 
@@ -172,10 +144,10 @@ for my $server (qw(hub shop_v1))
 	$sandbox->faults({ action => 'delay', ms => 300, method => 'POST', path => 'orders$' });
 	$node->safe_psql('postgres', enqueue($server, "full-$server", 40));
 	$sandbox->wait_for_requests(8, api => $api, method => 'POST', path => '.*/orders');
-	faults(disk_full => 1);
+	$faults->set(disk_full => 1);
 	$sandbox->no_faults;
 	my $log = $node->wait_for_log(qr/No space left on device/);
-	faults();
+	$faults->none;
 	all_placed("full-$server", 40, "$server: no answer is lost to a full disk");
 }
 
@@ -187,13 +159,13 @@ $node->safe_psql('postgres', q{CREATE SERVER safe FOREIGN DATA WRAPPER cupsource
 $order{safe} = $order{hub} =~ s/'hub'/'safe'/r;
 my %expired = (from => $sandbox->tls_port, to => $sandbox->ready->{tls_expired_port});
 is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'a sound certificate');
-faults(%expired);
+$faults->set(%expired);
 $session->quit;
 $session = $node->background_psql('postgres', on_error_stop => 0);
 is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'PA003', 'is not trusted when it has expired');
 $node->safe_psql('postgres', enqueue('safe', 'expired', 2));
 wait_for($node, q{SELECT count(DISTINCT order_id) = 2 FROM cs_order_attempts WHERE external_id LIKE 'expired-%' AND failure = 'tls'});
-faults();
+$faults->none;
 is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'and when it has been renewed it is');
 all_placed('expired', 2, 'orders wait for that');
 
@@ -207,13 +179,13 @@ $node->safe_psql('postgres', q{CREATE SERVER named FOREIGN DATA WRAPPER cupsourc
 $order{named} = $order{hub} =~ s/'hub'/'named'/r;
 my $named = q{SELECT count(*) > 0 FROM cs_products(server => 'named')};
 is(outcome($named), 'true', 'a name that leads to the partner');
-faults(address => 7);
+$faults->set(address => 7);
 $node->safe_psql('postgres', enqueue('named', 'moved', 2));
 wait_for($node, q{SELECT count(DISTINCT order_id) = 2 FROM cs_order_attempts WHERE external_id LIKE 'moved-%' AND failure = 'connect'});
 $session->quit;
 $session = $node->background_psql('postgres', on_error_stop => 0);
 is(outcome($named), 'PA002', 'and now leads to nobody');
-faults();
+$faults->none;
 is(outcome($named), 'true', 'is asked for again by the next call');
 all_placed('moved', 2, 'and by the orders that wait');
 

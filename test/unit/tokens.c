@@ -135,6 +135,14 @@ test_token(CsSharedAccount *account)
 	is(cs_token_times(account, &obtained, &expires), true, "now there are times");
 	is(expires - obtained, 3600 * SECOND, "of an hour");
 
+	time_of_day -= 3 * 3600 * SECOND;
+	is(turn_of(account, 4), CS_TOKEN_REFRESH, "not by a clock that was set back: it would be good for too long");
+	cs_token_abandon(account);
+	time_of_day += 3 * 3600 * SECOND;
+	time_of_day -= SECOND;
+	is(turn_of(account, 4), CS_TOKEN_HAVE, "one that is corrected by a second does not matter");
+	time_of_day += SECOND;
+
 	time_of_day += 3540 * SECOND - 1;
 	is(turn_of(account, 4), CS_TOKEN_HAVE, "it is good until a minute before its end");
 	time_of_day += 1;

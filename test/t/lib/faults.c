@@ -8,6 +8,7 @@
  *	  disk_full		writes to files of tables and indexes fail with ENOSPC
  *	  from, to		connections to the port "from" go to the port "to"
  *	  address		"wrong.example" is 127.0.0.(address), else 127.0.0.1
+ *	  clock			seconds that the time of day is ahead; not the monotonic clock
  *	  process, countdown	in this process the allocation fails that libcurl or
  *					cupsource ask for when this has been counted down to 0;
  *					it is -1 afterwards.  Not json-c: it does not look whether
@@ -24,7 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct Faults
@@ -33,6 +36,7 @@ typedef struct Faults
 	int32_t		from;
 	int32_t		to;
 	int32_t		address;
+	int32_t		clock;
 	int32_t		process;
 	int32_t		countdown;
 } Faults;
@@ -141,6 +145,40 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		return next(name, service, hints, result);
 	snprintf(address, sizeof(address), "127.0.0.%d", faults->address ? (uint8_t) faults->address : 1);
 	return next(address, service, hints, result);
+}
+
+/* ---- the clock ---- */
+
+int
+gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+	int			(*next) (struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+	int			result = next(now, zone);
+
+	now->tv_sec += faults->clock;
+	return result;
+}
+
+int
+clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int			(*next) (clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+	int			result = next(clock, now);
+
+	if (clock == CLOCK_REALTIME)
+		now->tv_sec += faults->clock;
+	return result;
+}
+
+time_t
+time(time_t *result)
+{
+	struct timeval now;
+
+	gettimeofday(&now, NULL);
+	if (result)
+		*result = now.tv_sec;
+	return now.tv_sec;
 }
 
 /* ---- memory ---- */
