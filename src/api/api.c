@@ -19,6 +19,17 @@ const CsApi *const cs_apis[] =
 	NULL
 };
 
+static const char *const no_fields[] = {NULL};
+static const CsOrderStatus no_statuses[] = {{0}};
+
+const CsOrderApi cs_no_orders =
+{
+	.fields = no_fields,
+	.required = no_fields,
+	.rule_codes = {[CS_RULE_FORM] = "INVALID_REQUEST"},
+	.statuses = no_statuses,
+};
+
 const CsApi *
 cs_api_find(const char *name)
 {

@@ -239,8 +239,11 @@ typedef struct CsApi
 	const char *environment_header; /* carries the server option "environment"; NULL: no sandbox */
 	const CsResource *resources;	/* ended by a NULL name */
 	const CsApiError *errors;	/* ended by status 0 */
-	const CsOrderApi *orders;
+	const CsOrderApi *orders;	/* never NULL: &cs_no_orders if it takes none */
 } CsApi;
+
+/* Of an API by which nothing can be ordered: every way to an order says so. */
+extern const CsOrderApi cs_no_orders;
 
 extern const CsApi cs_api_cupsource_v1;
 extern const CsApi cs_api_cupsource_v2;

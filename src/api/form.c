@@ -408,6 +408,10 @@ cs_form_check(MemoryContext cxt, const CsApi *api, CsFormPurpose purpose, const 
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("API \"%s\" does not quote orders", api->name)));
+	if (purpose == CS_FORM_ORDER && orders->create_path == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("API \"%s\" does not take orders", api->name)));
 	cs_form_reader_init(&reader, api,
 						purpose == CS_FORM_QUOTE ? orders->quote_fields : orders->fields,
 						purpose == CS_FORM_QUOTE ? orders->quote_required : orders->required,

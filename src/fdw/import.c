@@ -122,12 +122,12 @@ table_command(const ForeignServer *server, const CsApi *api, const CsShownTable 
 	return command.data;
 }
 
-/* Orders can be placed everywhere, also where they cannot be listed. */
+/* Where orders can be placed there is a table for them, also if they cannot be listed. */
 static bool
 has_table(const CsApi *api, const CsShownTable *shown)
 {
 	return cs_api_resource(api, shown->resource) != NULL ||
-		strcmp(shown->resource, "orders") == 0;
+		(strcmp(shown->resource, "orders") == 0 && api->orders->create_path != NULL);
 }
 
 /* Whoever limits the import to a table wants it. */
