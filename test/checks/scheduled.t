@@ -60,6 +60,39 @@ same('every isolation test is scheduled', names(qr{^test/isolation/specs/.*\.spe
 same('and expects something', names(qr{^test/isolation/expected/.*\.out$}), [ listed('ISOLATION') ]);
 same('every unit test is built', names(qr{^test/unit/[^/]+\.c$}), [ listed('UNITS') ]);
 
+
+# Whatever else is a program, or is for one, is named by another file: a script
+# by the Makefile, a library by a test.
+sub orphans
+{
+	my ($texts, @names) = @_;
+
+	return grep {
+		my $name = $_;
+		my ($bare) = $name =~ m{([^/]+?)(?:\.(?:pm|py|c|h))?$};
+		!grep { $_ ne $name && $texts->{$_} =~ /\b\Q$bare\E\b/ } keys %$texts
+	} @names;
+}
+
+my %users = map { $_ => text($_) } files(
+	qr{^(?:Makefile|\.ci/.*|scripts/.*|debian/.*|sql/.*|test/(?:checks|t|bench|fuzz|isolation|matrix|modules|pgtap|sandbox|sanitize|soak)/[^/]+|test/t/lib/.*|test/[^/]+)$});
+is_deeply([ orphans({ Makefile => 'run scripts/a.sh', 'scripts/a.sh' => 'a.sh' }, 'scripts/a.sh', 'scripts/b.sh') ],
+	['scripts/b.sh'], 'catches a script that nobody runs');
+my @orphans = orphans(\%users, files(
+		qr{^(?:scripts/|monitoring/|test/(?:bench|matrix|modules|sanitize|soak)/[^/]+$|test/t/lib/|test/pgtap/run$|test/harness|test/sandbox/(?!test_)\w+\.py$)}));
+ok(!@orphans, 'every script is run by something') or diag("nobody runs @orphans");
+same('every folder of a corpus is that of a fuzz target',
+	[ sort keys %{ { map { m{^test/fuzz/corpus/([^/]+)/} ? ($1 => 1) : () } files(qr{^test/fuzz/corpus/}) } } ],
+	[ grep { $_ ne 'fuzz' } @{ names(qr{^test/fuzz/[^/]+\.c$}) } ]);
+same('what an example needs belongs to a document',
+	[ grep { $_ ne 'every' } @{ names(qr{^test/documentation/\w+\.sql$}) } ],
+	[ grep { -e "test/documentation/$_.sql" } map {lc} @{ names(qr{^(?:README|docs/\w+)\.md$}) } ]);
+
+# A target that nobody knows of is not run either.
+my @targets = grep { !/^(?:help|stage|docs|dist)$/ } text('Makefile') =~ /^TOOL_GOALS\s*= (.*)$/m ? split(' ', $1) : ();
+my @unknown = grep { text('CONTRIBUTING.md') !~ /`make $_\b|^make $_\b/m } @targets;
+ok(@targets > 10 && !@unknown, 'CONTRIBUTING.md says what every target is for') or diag("@unknown");
+
 my @tap = files(qr{^test/t/[^/]+\.pl$});
 my @numbers = map { m{/(\d{3})_[a-z0-9_]+\.pl$} ? $1 : "unnumbered: $_" } @tap;
 my %seen;
