@@ -27,7 +27,7 @@ trap 'exit 143' TERM HUP
 stage_make "${STAGE:-}" || exit 1
 stage_run gcc -O2 -Wall -o "$STAGE/tmp/partner" test/bench/partner.c || exit 1
 coproc PARTNER { stage_run "$STAGE/tmp/partner"; }
-exec {partner_in}>&"${PARTNER[1]}"
+exec {partner_in}>&"${PARTNER[1]}" {PARTNER[1]}>&-
 read -r -t 20 port <&"${PARTNER[0]}" || stage_die "the partner did not start"
 
 cluster=$STAGE/tmp/soak

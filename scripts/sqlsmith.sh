@@ -30,7 +30,7 @@ trap 'exit 143' TERM HUP
 
 stage_make "${STAGE:-}" || exit 1
 coproc SANDBOX { stage_run python3 test/sandbox/server.py --parent --rate-limit 0 2>"$STAGE/log/sandbox.server"; }
-exec {sandbox_in}>&"${SANDBOX[1]}"
+exec {sandbox_in}>&"${SANDBOX[1]}" {SANDBOX[1]}>&-
 read -r -t 20 line <&"${SANDBOX[0]}" || stage_die "the sandbox did not start"
 port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' <<<"$line")
 

@@ -80,7 +80,7 @@ start_sandbox()
 	[ -z "${sandbox_pid:-}" ] || return 0
 	coproc SANDBOX { stage_run python3 test/sandbox/server.py --parent --rate-limit 0 2>>"$STAGE/log/sandbox.server"; }
 	sandbox_pid=$SANDBOX_PID
-	exec {sandbox_in}>&"${SANDBOX[1]}"
+	exec {sandbox_in}>&"${SANDBOX[1]}" {SANDBOX[1]}>&-
 	read -r -t 20 line <&"${SANDBOX[0]}" || { echo "the sandbox did not start"; return 1; }
 	CUPSOURCE_SANDBOX_PORT=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' <<<"$line")
 	export CUPSOURCE_SANDBOX_PORT
