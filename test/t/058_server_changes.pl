@@ -20,14 +20,16 @@ sub call
 		"city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}', '$external_id', NULL, 'hub')};
 }
 
-# Does it, and commits as soon as the worker waits for that.
+# Does it, and commits as soon as the worker waits for that with somebody's order
+# in its hand: it may also wait for it on its own account.
 sub change
 {
 	my ($command) = @_;
 
 	return IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c', "BEGIN; $command", '-c', q{DO $$ BEGIN
-		WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'cs_internal.orders'::regclass AND NOT granted) LOOP
-		  PERFORM pg_sleep(0.001);
+		WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'cs_internal.orders'::regclass AND NOT granted)
+		   OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Extension') LOOP
+		  PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
 		END LOOP; END $$}, '-c', 'COMMIT' ], IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 }
 
