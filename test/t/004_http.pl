@@ -287,8 +287,8 @@ for (
 	$got = answer(url => 'https://127.0.0.1:' . $silent->sockport . '/', connect_timeout => 200);
 	is($got->{delivery}, 'not_sent', 'a TLS handshake that hangs has sent nothing');
 	like($got->{detail}, qr/^The host name was found after \d+ ms, but no TLS connection came about\.$/, 'and says so');
-	my @all = answers(urls => [ ('https://127.0.0.1:' . $silent->sockport . '/') x 3 ], connect_timeout => 200);
-	is((grep { $_->{total_ms} < 300 } @all), 3, 'and no other waits for it');
+	my @all = answers(urls => [ ('https://127.0.0.1:' . $silent->sockport . '/') x 3 ], connect_timeout => 1000);
+	is((grep { $_->{total_ms} < 2000 } @all), 3, 'and no other waits for it');
 }
 
 # What an answer tells beside its body.

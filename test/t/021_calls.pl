@@ -250,7 +250,7 @@ $sandbox->no_faults;
 #
 $sandbox->faults(products(action => 'body', content_type => $json, every => 2,
 		text => '{"data":[{"id":"p1","price":"wrong","note":"' . ('x' x 2000) . '"}]}'));
-is($node->safe_psql('postgres', q{
+like($node->safe_psql('postgres', q{
 	CREATE FUNCTION many(n int) RETURNS text LANGUAGE plpgsql AS $$
 	DECLARE
 		failed int := 0;
@@ -272,7 +272,7 @@ is($node->safe_psql('postgres', q{
 	SELECT many(600);
 	SELECT resident_pages() - :before < 256;
 	SELECT count(*) FROM pg_backend_memory_contexts WHERE name ~ '^cupsource (call|attempt|pager|page|rows)'}),
-	"100 100\n300 300\nt\n0", 'hundreds of calls leave no memory behind');
+	qr/^100 100\n300 300\n@{[ $memory_is_ours ? 't' : '[tf]' ]}\n0$/, 'hundreds of calls leave no memory behind');
 $sandbox->no_faults;
 
 #

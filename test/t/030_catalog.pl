@@ -422,7 +422,7 @@ for my $what ('a first', 'an unchanged')
 	my ($small, $peak) = $out =~ /VmHWM:\s+(\d+) kB/g;
 
 	like($err, qr/100000 rows, @{[ $what eq 'a first' ? '100000' : '0' ]} new/, "$what refresh of 100,000 SKUs");
-	cmp_ok($peak - $small, '<', 64 * 1024, 'grows the backend by less than 64 MB, shared buffers included');
+	cmp_ok($peak - $small, '<', 64 * 1024, 'grows the backend by less than 64 MB, shared buffers included') if $memory_is_ours;
 }
 is(sql(q{SELECT count(*) FROM cs_prices}), 100_000, 'they are all there');
 

@@ -157,9 +157,12 @@ SELECT sum((SELECT count(p) FROM shop_v2.products AS p WHERE length(name) > n)) 
 \! grep VmHWM /proc/$PID/status
 END
 my ($small, $once, $twice) = $out =~ /VmHWM:\s+(\d+) kB/g;
-like($out, qr/^100\n.*^100000\n.*^200000\n/ms, '100,000 rows');
-cmp_ok($once - $small, '<', 8 * 1024, 'grow the backend by less than 8 MB, as a page does');
-cmp_ok($twice - $small, '<', 24 * 1024, 'and scanned twice by work_mem more');
+like($out, qr/^100\n.*^100000\n.*^200000\n/ms, '100,000 rows') or diag($err);
+if ($memory_is_ours)
+{
+	cmp_ok($once - $small, '<', 8 * 1024, 'grow the backend by less than 8 MB, as a page does');
+	cmp_ok($twice - $small, '<', 24 * 1024, 'and scanned twice by work_mem more');
+}
 is($large->count(method => 'GET'), 1 + 1000 + 1000, 'the second time without asking again');
 
 done_testing;

@@ -37,8 +37,11 @@ use Test::More;
 
 our @EXPORT = qw(
   cupsource_node create_accounts wait_for wait_for_state journal
-  query_state order_count
+  query_state order_count $memory_is_ours
 );
+
+# A sanitizer or memcheck has memory of its own in each process, much of it.
+our $memory_is_ours = !$ENV{CUPSOURCE_WATCHED};
 
 # Each account's server, API and path below the sandbox.
 my %ACCOUNT = (
