@@ -21,7 +21,7 @@
  * The partner forgets idempotency keys after 90 days.  An order that was first
  * sent before that is looked up before it is sent again.
  */
-#define REMEMBERED_MS (INT64CONST(80) * 24 * 60 * 60 * 1000)
+#define REMEMBERED_US (INT64CONST(80) * USECS_PER_DAY)
 
 static Datum
 bytea_from(const char *bytes, size_t length)
@@ -68,7 +68,11 @@ idempotency_key(const CsTransfer *transfer)
 	return MemoryContextStrdup(transfer->cxt, cs_hex(digest, 16));
 }
 
-/* Must an order that was first sent so long ago, or by a clock that was wrong, be looked up? */
+/*
+ * Must an order that was first sent so long ago, or by a clock that was wrong,
+ * be looked up?  From PostgreSQL 16 on TimestampDifferenceMilliseconds() knows
+ * no more than 24 days.
+ */
 static bool
 is_forgotten(const CsOutgoing *order, const CsApi *api)
 {
@@ -76,8 +80,7 @@ is_forgotten(const CsOutgoing *order, const CsApi *api)
 
 	return order->first_sent_at != 0 && api->orders->create_idempotent &&
 		cs_api_resource(api, "orders") != NULL &&
-		(order->first_sent_at > now ||
-		 TimestampDifferenceMilliseconds(order->first_sent_at, now) > REMEMBERED_MS);
+		(order->first_sent_at > now || now - order->first_sent_at > REMEMBERED_US);
 }
 
 static void
