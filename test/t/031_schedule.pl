@@ -127,7 +127,7 @@ sub hanging_call
 	$sandbox->faults({ action => 'hang', path => '/v1/products', nth => [2], times => 1 });
 	$sandbox->forget;
 	my $call = IPC::Run::start([ 'psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-d', $node->connstr('postgres'),
-			'-c', q{CALL cs_refresh_catalog('shop_v1')} ], '<', \$in, '>', \$out, '2>', \$err);
+			'-c', 'SET cupsource.max_retries = 1', '-c', q{CALL cs_refresh_catalog('shop_v1')} ], '<', \$in, '>', \$out, '2>', \$err);
 	$sandbox->wait_for_requests(2, path => '/v1/products');
 	return $call;
 }
