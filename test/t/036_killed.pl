@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 #
-# A refresh that is killed at twenty pages ends as one that was not; readers
-# wait for nobody meanwhile, and no snapshot is older than a batch.
+# A refresh whose process is killed with -9 at twenty random pages, and the
+# server with it, ends as one that was not, row for row: a list, and a list with
+# details.
 use strict;
 use warnings;
 use CupsourceTest;
@@ -9,92 +10,115 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $PAGES = 50;
+my $KILLS = 20;
 
-my $sandbox = CupsourceTest::Sandbox->start('--products' => 20 * $PAGES, '--rate-limit' => 0);
-my $node = cupsource_node('killed', conf => "autovacuum = off\n");
-create_accounts($node, $sandbox, only => ['shop_v1'], options => { rate_limit => 0 });
+# The pages or details of a refresh, and what becomes of the catalogue: prices,
+# and items that go.  Absence counts at the second time (v1) or when the detail
+# is gone, too (hub).
+my %CATALOGUE = (
+	shop_v1 => { pages => 30, path => '/v1/products', remove => [ 'CS-8OZ-ECO', 'CS-DOME-LID' ] },
+	hub => { pages => 30, path => '/api/v1/models.*', remove => ['BC3001'] });
+
+my $sandbox = CupsourceTest::Sandbox->start('--products' => 20 * $CATALOGUE{shop_v1}{pages}, '--models' => $CATALOGUE{hub}{pages} - 1,
+	'--variations' => 10, '--rate-limit' => 0);
+my $node = cupsource_node('killed', conf => "autovacuum = off\nrestart_after_crash = on\n");
+create_accounts($node, $sandbox, only => [ keys %CATALOGUE ], options => { rate_limit => 0, detail_budget => 10 });
 
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
-# Every stored row, but the times.
+my @tables = qw(products models variations placements print_methods price_history list_pages);
+
+# Every stored row, but the times and the numbers of runs; and what a reader sees.
 sub stored
 {
-	return join "\n", map { sql(<<"END") }
-SELECT count(*) || ' ' || coalesce(md5(string_agg(x::text, ' ' ORDER BY x::text)), '')
-  FROM (SELECT to_jsonb(t) - 'fetched_at' - 'price_since' - 'valid_from' - 'ended_at' - 'discontinued_at' - 'absent_run'
-          || jsonb_build_object('gone', to_jsonb(t) ->> 'discontinued_at' IS NOT NULL) FROM cs_internal.$_ AS t) AS y (x)
+	return map { sql(<<"END") }
+SELECT '$_ ' || count(*) || ' ' || coalesce(md5(string_agg(x::text, ' ' ORDER BY x::text)), '')
+  FROM (SELECT to_jsonb(t) - '{fetched_at,price_since,valid_from,ended_at,discontinued_at,absent_run,detail_at,valid}'::text[]
+          || jsonb_build_object('gone', to_jsonb(t) ->> 'discontinued_at' IS NOT NULL) FROM $_ AS t) AS y (x)
 END
-	  qw(products price_history list_pages);
+	  (map { "cs_internal.$_" } @tables), qw(cs_price_history),
+	  '(SELECT server, state, products, skus FROM cs_catalog_status)';
 }
 
-my ($in, $out, $err);
-sub call
-{
-	($in, $out, $err) = ('', '', '');
-	return IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', q{CALL cs_refresh_catalog('shop_v1')} ],
-		'<', \$in, '>', \$out, '2>', \$err);
-}
-
-# The story: a first refresh, then one of a list where much has changed.
 sub change
 {
-	my ($back) = @_;
+	my ($server) = @_;
 
-	return $sandbox->reset(catalog => JSON::PP::true) if $back;
-	return $sandbox->catalog(reprice_fraction => 0.2, remove => [ 'CS-8OZ-ECO', 'CS-DOME-LID' ]);
+	return $sandbox->catalog(
+		reprice_fraction => 0.2, api => $server eq 'hub' ? 'customhub-v1' : 'cupsource', remove => $CATALOGUE{$server}{remove});
 }
-sql(q{CALL cs_refresh_catalog('shop_v1')});
-change();
-sql(q{CALL cs_refresh_catalog('shop_v1')}) for 1, 2;
-my $whole = stored();
-sql(q{TRUNCATE cs_internal.products, cs_internal.price_history, cs_internal.list_pages, cs_internal.catalog_runs});
-change(1);
 
-# Ended by a signal while it waits for a page, which is another one each time:
-# in the first refresh, and in the second.
-srand 20;
-my $kills = 0;
-my %positions;
-for my $refresh (1, 2)
+# What happens to each catalogue: read, changed, read; and again, for what was absent.
+sub story
 {
-	change() if $refresh == 2;
-	for my $kill (1 .. 10)
+	my ($refresh) = @_;
+
+	for my $server (sort keys %CATALOGUE)
 	{
-		my $page = 1 + int rand 4;
-
-		$sandbox->faults({ action => 'hang', path => '/v1/products', nth => [$page] });
-		$sandbox->forget;
-		my $call = call();
-		$sandbox->wait_for_requests($page, path => '/v1/products');
-		my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'});
-
-		if ($kill == 5)
-		{
-			# Others meanwhile.
-			is(sql(q{SET lock_timeout = '1ms'; SELECT count(*) = count(unit_price) FROM cs_prices}), 't', 'a reader waits for no lock');
-			wait_for($node, qq{SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = $pid});
-			is(sql(qq{SELECT count(*) FROM pg_locks WHERE pid = $pid AND locktype = 'relation'}), 0,
-				'while it waits for a page it holds no snapshot, no transaction id, no lock on a table');
-		}
-		sql("SELECT pg_terminate_backend($pid, 10000)");
-		$call->finish;
-		$kills++ if sql(q{SELECT state FROM cs_catalog_status}) eq 'failed';
-		$positions{ sql(q{SELECT coalesce("position", '1') FROM cs_internal.catalog_runs}) }++;
-		$sandbox->no_faults;
+		$refresh->($server);
+		change($server);
+		$refresh->($server);
+		sql("CALL cs_refresh_catalog('$server', full => true)");
 	}
-	sql(q{CALL cs_refresh_catalog('shop_v1')});
+	return;
 }
-is($kills, 20, 'twenty times killed');
+
+# Without kills.
+story(sub { my ($server) = @_; return sql("CALL cs_refresh_catalog('$server')"); });
+my @whole = stored();
+is(sql(q{SELECT string_agg(products::text, ' ' ORDER BY server) FROM cs_catalog_status}), '28 598', 'refreshes that nobody disturbs');
+sql('TRUNCATE cs_internal.catalog_runs, ' . join ', ', map { "cs_internal.$_" } @tables);
+$sandbox->reset(catalog => JSON::PP::true);
+
+# With: half of them while it waits for a page, the others when all of the page
+# is written and nothing committed; before half of them what was committed is on
+# the disk, the others take some of it along.
+srand 20;
+my ($killed, $in, $out, $err) = (0);
+my %positions;
+
+sub killed_refresh
+{
+	my ($server, $storing, $flush) = @_;
+	my $path = $CATALOGUE{$server}{path};
+	my $page = 2 + int rand 4;
+
+	$sandbox->faults({ action => 'hang', path => $path, nth => [$page] });
+	$sandbox->forget;
+	my $call = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', "CALL cs_refresh_catalog('$server')" ],
+		'<', \undef, '>', \$out, '2>', \$err);
+	$sandbox->wait_for_requests($page, path => $path);
+	my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'});
+	my $holder;
+	if ($storing)
+	{
+		# The checkpoint comes last.
+		$holder = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c',
+				'BEGIN; LOCK TABLE cs_internal.catalog_runs IN SHARE MODE; SELECT pg_sleep(1000)' ],
+			'<', \undef, '>', \my $none, '2>', \my $lost);
+		wait_for($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'BEGIN%' AND wait_event = 'PgSleep'});
+		$sandbox->no_faults;
+		wait_for($node, qq{SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $pid});
+	}
+	sql('SELECT pg_current_xact_id()') if $flush;
+	$killed += kill 'KILL', $pid;
+	$_->finish for grep { defined } $call, $holder;
+	$sandbox->no_faults;
+	$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
+	$positions{ $server . sql(qq{SELECT concat_ws(' ', run, phase, "position", ring_position) FROM cs_internal.catalog_runs WHERE server = '$server'}) }++;
+	return;
+}
+
+story(sub {
+	my ($server) = @_;
+
+	killed_refresh($server, $_ % 2, int $_ / 2 % 2) for 1 .. $KILLS / 2;
+	return sql("CALL cs_refresh_catalog('$server')");
+});
+is($killed, 2 * $KILLS, 'as many times killed as was wanted');
 cmp_ok(scalar keys %positions, '>', 10, 'at many a page');
-sql(q{CALL cs_refresh_catalog('shop_v1')});
-is(stored(), $whole, 'it ends as one that was not, row for row');
+is_deeply([ stored() ], \@whole, 'they end as those that were not, row for row');
+unlike(slurp_file($node->logfile), qr/TRAP:|PANIC:/, 'and without any accident');
 
-# One that fails half-way.
-my $prices = sql(q{SELECT md5(string_agg(sku || unit_price, ' ' ORDER BY sku)) FROM cs_prices});
-$sandbox->faults({ action => 'status', status => 500, path => '/v1/products', after => 20 });
-$sandbox->forget;
-is(query_state($node, q{SET cupsource.max_retries = 0; CALL cs_refresh_catalog('shop_v1')}), 'PA500', 'one that fails half-way');
-is(sql(q{SELECT md5(string_agg(sku || unit_price, ' ' ORDER BY sku)) FROM cs_prices}), $prices, 'leaves readers what they had');
-
+$node->stop;
 done_testing();
