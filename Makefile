@@ -80,7 +80,7 @@ PG_CFLAGS    = -Wno-unused-parameter -Wno-missing-field-initializers \
 	$(if $(findstring clang,$(CC)),$(CLANG_CFLAGS))
 
 # These run before anything is installed, so they must not need PGXS.
-TOOL_GOALS   = help stage demo test test-matrix test-sanitize test-valgrind test-package torture fuzz soak sqlsmith bench docs dist
+TOOL_GOALS   = help stage demo test test-matrix test-sanitize test-valgrind test-package torture fuzz soak sqlsmith bench bench-http docs dist
 
 .PHONY: $(TOOL_GOALS)
 
@@ -127,6 +127,9 @@ sqlsmith: ## random queries on everything that cupsource has, without a crash; M
 
 bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5 ONLY="live catalog"
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' scripts/bench.sh
+
+bench-http: ## the catalogue against the http extension and jsonb, in a Debian of its own; PRODUCTS ROUNDS CHROOTS=/var/tmp/x
+	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' CHROOTS='$(CHROOTS)' scripts/bench-http.sh
 
 docs:   ## docs/reference.md, from the objects' COMMENTs and signatures; STAGE=/tmp/x
 	@STAGE='$(STAGE)' scripts/docs.sh

@@ -3,7 +3,7 @@
 # packages.sh: install the Debian packages that something needs and that are
 # missing; where nothing is missing, say nothing and need nothing.
 #
-#   scripts/packages.sh build|demo|fuzz|bench|sqlsmith|asan|valgrind|package
+#   scripts/packages.sh build|demo|fuzz|bench|http|sqlsmith|asan|valgrind|system
 #   scripts/packages.sh test [PART...]     for these parts of the tests; default: all
 #
 # It looks for the thing (a program, a header), not for the package, so that a
@@ -44,7 +44,7 @@ part()
 	esac
 }
 
-pgtap() { [ -e "$("$config" --sharedir)/extension/pgtap.control" ]; }
+extension() { [ -e "$("$config" --sharedir)/extension/$1.control" ]; }
 
 # The major version: that of pg_config, else of the newest server here, else
 # what the distribution offers.
@@ -90,7 +90,7 @@ case ${1:-} in
 		need libipc-run-perl "PostgreSQL's test modules use it" perl_has IPC/Run.pm
 		part tap "$@" && need prometheus-postgres-exporter "monitoring" have prometheus-postgres-exporter
 		part tap "$@" && need pgbouncer "a connection pool before the server" have pgbouncer
-		part pgtap "$@" && need pgtap "tests of the state transitions" pgtap
+		part pgtap "$@" && need pgtap "tests of the state transitions" extension pgtap
 		part build "$@" && need clang "the second compiler" have clang
 		part fuzz "$@" && need clang "compiles what is fuzzed" have clang
 		part fuzz "$@" && need libclang-rt-dev "libFuzzer and AddressSanitizer" fuzzer
@@ -115,16 +115,20 @@ case ${1:-} in
 		sandbox
 		need sqlsmith "makes queries" have sqlsmith
 		;;
-	package)
-		need debootstrap "makes a system to build and test in" have debootstrap
+	system)
+		need debootstrap "makes a system of its own in a directory" have debootstrap
 		;;
 	bench)
 		build
 		sandbox
 		need nginx "the server that is measured against" test -x /usr/sbin/nginx
+		need ca-certificates "the authorities of whom one more is trusted" test -e /etc/ssl/certs/ca-certificates.crt
+		;;
+	http)
+		need postgresql-http "the extension that is measured against" extension http
 		;;
 	*)
-		echo "usage: scripts/packages.sh build|demo|test|fuzz|bench|sqlsmith|asan|valgrind|package" >&2
+		echo "usage: scripts/packages.sh build|demo|test|fuzz|bench|http|sqlsmith|asan|valgrind|system" >&2
 		exit 2
 		;;
 esac
@@ -195,6 +199,7 @@ for i in "${!missing[@]}"; do
 		postgresql) missing[$i]=postgresql-$major ;;
 		postgresql-server-dev) missing[$i]=postgresql-server-dev-$major ;;
 		pgtap) missing[$i]=postgresql-$major-pgtap ;;
+		postgresql-http) missing[$i]=postgresql-$major-http ;;
 	esac
 done
 if ! apt install --no-install-recommends "${missing[@]}"; then
