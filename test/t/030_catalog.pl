@@ -351,8 +351,9 @@ for my $server (qw(shop_v1 hub))
 			'<', \$in, '>', \$out, '2>', \$err);
 		$sandbox->wait_for_requests($page, path => $path);
 		my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL%'});
-		# A refresh does not wait for the disk; this COMMIT does, so that its beginning is not lost with it.
-		sql('SELECT pg_current_xact_id()');
+		# A refresh does not wait for the disk; this COMMIT does, because its
+		# transaction has written something, so that its beginning is not lost.
+		sql(q{SELECT pg_logical_emit_message(true, 'test', 'written')});
 		kill 'KILL', $pid;
 		$refresh->finish;
 		$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
