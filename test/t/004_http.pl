@@ -388,11 +388,12 @@ $got = answer(url => "$tls/v1/products?per_page=1", ca_file => $authority);
 is_deeply([ @$got{qw(kind status)} ], [ 'none', 200 ], 'TLS with a certificate that can be trusted');
 ok(!answer(url => "$tls/v1/products?per_page=1", ca_file => $authority)->{new_connection}, 'is kept, too');
 my $ready = $sandbox->ready;
-my $sentence = 'To trust a certificate authority of your own, name its file in the server\'s option "ca_file".';
+my $sentence = qr/^To trust a certificate authority of your own, name its file in the server's option "ca_file"\.$/;
+my $clock = qr/^The clock of this server says \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.$/;
 for (
-	[ 'of another host', $ready->{tls_wrong_port}, $authority, undef,
+	[ 'of another host', $ready->{tls_wrong_port}, $authority, qr/^$/,
 		qr/^libcurl says: SSL: no alternative certificate subject name matches target host ?name 'localhost'\.$/ ],
-	[ 'that has expired', $ready->{tls_expired_port}, $authority, undef,
+	[ 'that has expired', $ready->{tls_expired_port}, $authority, $clock,
 		qr/^libcurl says: SSL certificate (?:problem|OpenSSL verify result): certificate has expired(?: \(10\))?\.$/ ],
 	[ 'of another authority', $ready->{tls_untrusted_port}, $authority, $sentence,
 		qr/^libcurl says: SSL certificate (?:problem|OpenSSL verify result): unable to get local issuer certificate(?: \(20\))?\.$/ ],
@@ -404,9 +405,10 @@ for (
 	$sandbox->forget;
 	$got = answer(url => "https://localhost:$port/v1/products", ca_file => $file);
 	is_deeply(
-		[ @$got{qw(kind delivery sqlstate message hint)} ],
-		[ 'tls', 'not_sent', 'PA003', qq(could not verify the certificate of "localhost:$port"), $hint ],
+		[ @$got{qw(kind delivery sqlstate message)} ],
+		[ 'tls', 'not_sent', 'PA003', qq(could not verify the certificate of "localhost:$port") ],
 		"a certificate $name");
+	like($got->{hint} // '', $hint, "a certificate $name: hint");
 	like($got->{detail}, $detail, "a certificate $name: detail");
 	is($sandbox->count, 0, "a certificate $name: nothing was sent");
 }
