@@ -5,6 +5,7 @@
 #
 #   VERSIONS="15 17 18"   only these
 #   ONLY="build regress"  only these parts of the tests
+#   TESTS="test/t/0*.pl"  of the TAP tests only these
 #   CHROOTS=/var/tmp/x    keeps the systems there, for the next time
 #
 # The checkout is copied into a system (system.sh) and "make test" runs there,
@@ -72,7 +73,7 @@ for version in $versions; do
 		failed=$((failed + 1))
 		continue
 	fi
-	system_inside "$suite" make -C /src/cupsource test ONLY="$parts" >"$system_log/$suite" 2>&1
+	system_inside "$suite" make -C /src/cupsource test ONLY="$parts" TESTS="${TESTS:-}" >"$system_log/$suite" 2>&1
 	sum=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$system_log/$suite" | tail -1)
 	read -r good _ bad _ <<<"${sum:-0 passed, 1 failed}"
 	passed=$((passed + good))
