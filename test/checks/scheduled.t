@@ -98,4 +98,8 @@ my @numbers = map { m{/(\d{3})_[a-z0-9_]+\.pl$} ? $1 : "unnumbered: $_" } @tap;
 my %seen;
 ok(@tap && !grep({ !/^\d{3}$/ || $seen{$_}++ } @numbers), 'TAP tests are numbered, each number once')
   or diag("@numbers");
+
+open my $memcheck, '<', 'test/sanitize/memcheck' or die "there is no test/sanitize/memcheck: $!\n";
+my @checked = map { /^(\w\S+)/ ? "test/t/$1" : () } <$memcheck>;
+ok(@checked && !grep({ !-e } @checked), 'what memcheck watches is there') or diag("@checked");
 done_testing;

@@ -1,6 +1,6 @@
 /*
  * planted.c
- *	  A fault, to see that it is found: LOAD reads past the end of a block.
+ *	  Faults, to see that they are found.
  */
 #include "postgres.h"
 
@@ -10,15 +10,26 @@
 
 PG_MODULE_MAGIC;
 
-void		_PG_init(void);
+PG_FUNCTION_INFO_V1(planted_address);
+PG_FUNCTION_INFO_V1(planted_shift);
 
-void
-_PG_init(void)
+/* Decides by what is behind the end of a block. */
+Datum
+planted_address(PG_FUNCTION_ARGS)
 {
 	char	   *block = calloc(1, 1);
 	volatile size_t past = 1;
+	bool		result = block[past] != 0;
 
-	if (block[past] != 0)
-		elog(LOG, "there is something behind the block");
 	free(block);
+	PG_RETURN_BOOL(result);
+}
+
+/* Shifts by more than a number has bits. */
+Datum
+planted_shift(PG_FUNCTION_ARGS)
+{
+	volatile int bits = 40;
+
+	PG_RETURN_INT32(1 << bits);
 }
