@@ -6,7 +6,8 @@
  * those that the list shows changed are asked for one by one, because only
  * their own answer has events and shipments.  A list costs nothing but
  * requests, so it is used from two due orders on, and given up when its pages
- * become more than the orders that are wanted.
+ * become more than the orders that are wanted.  What a list left open is asked
+ * for one by one; what became due since then has a list of its own.
  */
 #include "postgres.h"
 
@@ -28,8 +29,15 @@
 #define ASK_AGAIN_MS 30000		/* after a look that failed */
 #define CLOCK_MARGIN_S 60		/* the partner's clock may be behind ours */
 
-/* Servers whose list has been read; what it left open is asked for one by one. */
-static List *listed_servers = NIL;
+/* A server whose list has been read, for the orders that were due by then. */
+typedef struct Listed
+{
+	Oid			serverid;
+	TimestampTz due_by;
+	bool		orders_left;	/* found by the present look */
+} Listed;
+
+static List *listed_servers = NIL;	/* of Listed */
 
 /* The order at the partner. */
 typedef struct Look
@@ -130,7 +138,7 @@ cs_take_follow(const CsHandoffRequest *request)
 /* ---- planning what is due ---- */
 
 static void
-plan_list(Oid serverid, Oid userid, TimestampTz since, int64 page, int64 wanted)
+plan_list(Oid serverid, Oid userid, TimestampTz since, TimestampTz due_by, int64 page, int64 wanted)
 {
 	CsTransfer *transfer = cs_transfer_new(CS_TRANSFER_LIST, serverid, userid, 0);
 	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
@@ -146,6 +154,7 @@ plan_list(Oid serverid, Oid userid, TimestampTz since, int64 page, int64 wanted)
 			appendStringInfo(&path, "&%s=%s", filter->param, cs_http_escape(cs_answer_iso_time(since)));
 	transfer->path = path.data;
 	transfer->since = since;
+	transfer->due_by = due_by;
 	transfer->page = page;
 	transfer->wanted = wanted;
 	MemoryContextSwitchTo(old);
@@ -204,23 +213,86 @@ asker(const char *server)
 	return get_role_oid(cs_work_column_text(SPI_tuptable, 0, 3), true);
 }
 
-static void
-remember_listed(Oid serverid)
+static Listed *
+listed_server(Oid serverid)
 {
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ListCell   *cell;
 
-	listed_servers = list_append_unique_oid(listed_servers, serverid);
-	MemoryContextSwitchTo(old);
+	foreach(cell, listed_servers)
+	{
+		Listed	   *listed = lfirst(cell);
+
+		if (listed->serverid == serverid)
+			return listed;
+	}
+	return NULL;
+}
+
+static void
+remember_listed(Oid serverid, TimestampTz due_by)
+{
+	Listed	   *listed = listed_server(serverid);
+
+	if (listed == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		listed = palloc0(sizeof(Listed));
+		listed->serverid = serverid;
+		listed_servers = lappend(listed_servers, listed);
+		MemoryContextSwitchTo(old);
+	}
+	listed->due_by = due_by;
+}
+
+/* A server with nothing left begins with its list the next time. */
+static void
+forget_listed(void)
+{
+	for (int i = list_length(listed_servers) - 1; i >= 0; i--)
+	{
+		Listed	   *listed = list_nth(listed_servers, i);
+
+		if (listed->orders_left)
+			continue;
+		listed_servers = list_delete_nth_cell(listed_servers, i);
+		pfree(listed);
+	}
+}
+
+/* How many of a server's due orders no list has been read for. */
+static int64
+unlisted_orders(Oid serverid, const char *server, int64 due)
+{
+	static CsStatement due_after = {
+		"SELECT cs_internal.orders_due_after($1, $2)", 2, {TEXTOID, TIMESTAMPTZOID}
+	};
+	Listed	   *listed = listed_server(serverid);
+	Datum		values[2];
+	bool		isnull;
+
+	if (listed == NULL)
+		return due;
+	listed->orders_left = true;
+	if (due < 2)
+		return 0;
+	values[0] = CStringGetTextDatum(server);
+	values[1] = TimestampTzGetDatum(listed->due_by);
+	cs_state_run(&due_after, values, NULL);
+	return DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 }
 
 void
 cs_follow_orders(void)
 {
 	static CsStatement servers_to_ask = {"SELECT * FROM cs_internal.servers_to_ask()", 0};
+	TimestampTz now = GetCurrentTimestamp();
 	uint64		nservers = cs_state_run(&servers_to_ask, NULL, NULL);
 	SPITupleTable *servers = SPI_tuptable;
-	List	   *still_due = NIL;
+	ListCell   *cell;
 
+	foreach(cell, listed_servers)
+		((Listed *) lfirst(cell))->orders_left = false;
 	for (uint64 row = 0; row < nservers; row++)
 	{
 		bool		isnull;
@@ -229,26 +301,21 @@ cs_follow_orders(void)
 		TimestampTz since = DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull));
 		int64		due = DatumGetInt64(cs_work_column(servers, row, 4, &isnull));
 		const CsApi *api = cs_work_api(server, &serverid);
+		int64		unlisted = unlisted_orders(serverid, server, due);
 
-		if (list_member_oid(listed_servers, serverid))
-			still_due = lappend_oid(still_due, serverid);
 		if (api == NULL || !can_ask(api) || cs_transfer_list_of(serverid))
 			continue;
-		if (due >= 2 && cs_api_resource(api, "orders") && !list_member_oid(still_due, serverid))
+		if (unlisted >= 2 && cs_api_resource(api, "orders"))
 		{
 			Oid			userid = asker(server);
 
 			if (OidIsValid(userid))
-				plan_list(serverid, userid, since - CLOCK_MARGIN_S * USECS_PER_SEC, 1, due);
+				plan_list(serverid, userid, since - CLOCK_MARGIN_S * USECS_PER_SEC, now, 1, due);
 		}
 		else
 			ask_singly(api, serverid, server);
 	}
-
-	/* A server with nothing left begins with its list the next time. */
-	for (int i = list_length(listed_servers) - 1; i >= 0; i--)
-		if (!list_member_oid(still_due, list_nth_oid(listed_servers, i)))
-			listed_servers = list_delete_nth_cell(listed_servers, i);
+	forget_listed();
 }
 
 /* ---- recording ---- */
@@ -429,8 +496,8 @@ cs_record_listed(CsTransfer *transfer)
 	cs_state_run(&orders_listed, values, NULL);
 
 	if (rows > 0 && list_goes_on(transfer, cs_api_resource(account->api, "orders")))
-		plan_list(account->serverid, account->userid, transfer->since, transfer->page + 1,
-				  transfer->wanted);
+		plan_list(account->serverid, account->userid, transfer->since, transfer->due_by,
+				  transfer->page + 1, transfer->wanted);
 	else
-		remember_listed(account->serverid);
+		remember_listed(account->serverid, transfer->due_by);
 }

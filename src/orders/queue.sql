@@ -208,6 +208,19 @@ COMMENT ON FUNCTION cs_internal.servers_to_ask() IS
 'Servers with orders to look at: how many, and since when the oldest of them exists at the partner.';
 REVOKE ALL ON FUNCTION cs_internal.servers_to_ask() FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.orders_due_after(server text, moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  present timestamptz := clock_timestamp();
+BEGIN
+  RETURN (SELECT count(*) FROM cs_internal.orders AS o
+           WHERE o.server = orders_due_after.server AND o.poll_at > moment AND o.poll_at <= present
+             AND o.origin = cs_internal.origin());
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_due_after(text, timestamptz) IS
+'Orders of a server to look at now that were not yet to be looked at at that moment.';
+REVOKE ALL ON FUNCTION cs_internal.orders_due_after(text, timestamptz) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.orders_to_ask(server text, most integer)
 RETURNS TABLE (id bigint, remote_id text, created_by text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$

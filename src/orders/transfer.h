@@ -43,6 +43,7 @@ typedef struct CsTransfer
 	int64		page;			/* LIST: 1, 2, … */
 	int64		wanted;			/* LIST: orders that it is asked for */
 	TimestampTz since;			/* LIST: orders from then on */
+	TimestampTz due_by;			/* LIST: it is for those that were due then */
 	TimestampTz started_at;
 	CsCall	   *call;			/* NULL until begun, or if it could not be begun */
 	CsFailure	failure;		/* if it could not be begun */

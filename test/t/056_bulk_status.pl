@@ -73,6 +73,23 @@ wait_until_looked();
 is(pages(), '', 'for a single one no list is read');
 is(singles(), $remote{ $there[0] }, 'but itself');
 
+# ---- more, while what a list left open is still asked for ----
+
+$sandbox->advance($remote{ $there[10] }, 'Approved');
+$sandbox->faults({ action => 'hang', method => 'GET', path => '/orders/.+' });
+look(@there[ 10, 11 ]);
+$sandbox->wait_for_requests(1, @single);
+is(singles(), $remote{ $there[10] }, 'the order that the list shows changed is asked for, and not answered yet');
+look(@there[ 20 .. 29 ]);
+wait_for($node, q{SELECT NOT EXISTS (SELECT FROM cs_internal.orders WHERE poll_at <= now() AND external_id <> '} . $there[10] . q{')});
+like(pages(), qr/^1/, 'orders that become due meanwhile are looked up in a list of their own');
+is(singles(), '', 'and not one by one');
+$node->stop('immediate');
+$sandbox->no_faults;
+$node->start;
+$node->safe_psql('postgres', 'SELECT cs_resume()');
+wait_until_looked();
+
 # ---- a page that does not come ----
 
 $sandbox->advance($remote{$_}, 'Approved') for @there[ 0, 130 ];
@@ -80,10 +97,10 @@ $sandbox->faults({ action => 'status', status => 500, method => 'GET', path => '
 look(@there);
 wait_until_looked();
 is(pages(), '1 2', 'after a page that fails the list is left');
-is(order_count($node, q{state = 'approved'}), 3, 'and what it did not show is not known yet');
+is(order_count($node, q{state = 'approved'}), 4, 'and what it did not show is not known yet');
 $sandbox->no_faults;
 look(@there);
-wait_for($node, q{SELECT count(*) = 5 FROM cs_orders WHERE state = 'approved'});
+wait_for($node, q{SELECT count(*) = 6 FROM cs_orders WHERE state = 'approved'});
 is(pages(), '1 2 3', 'but is the next time');
 
 # ---- an end, and an unknown word ----
