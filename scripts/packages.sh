@@ -3,8 +3,8 @@
 # packages.sh: install the Debian packages that something needs and that are
 # missing; where nothing is missing, say nothing and need nothing.
 #
-#   scripts/packages.sh build|demo|fuzz|bench|http|sqlsmith|asan|valgrind|system
-#   scripts/packages.sh test [PART...]     for these parts of the tests; default: all
+#   scripts/packages.sh build|demo|fuzz|http|sqlsmith|asan|valgrind|system
+#   scripts/packages.sh test|bench [PART...]     for these parts of them; default: all
 #
 # It looks for the thing (a program, a header), not for the package, so that a
 # PostgreSQL from elsewhere is as good.  A PostgreSQL that is new on the machine
@@ -89,6 +89,7 @@ case ${1:-} in
 		need perl "runs the tests" have prove
 		need libipc-run-perl "PostgreSQL's test modules use it" perl_has IPC/Run.pm
 		part tap "$@" && need prometheus-postgres-exporter "monitoring" have prometheus-postgres-exporter
+		part tap "$@" && need prometheus "tests the alert rules and the dashboard" have promtool
 		part tap "$@" && need pgbouncer "a connection pool before the server" have pgbouncer
 		part pgtap "$@" && need pgtap "tests of the state transitions" extension pgtap
 		part build "$@" && need clang "the second compiler" have clang
@@ -123,6 +124,7 @@ case ${1:-} in
 		sandbox
 		need nginx "the server that is measured against" test -x /usr/sbin/nginx
 		need ca-certificates "the authorities of whom one more is trusted" test -e /etc/ssl/certs/ca-certificates.crt
+		part cost "$@" && need valgrind "counts instructions" have valgrind
 		;;
 	http)
 		need postgresql-http "the extension that is measured against" extension http
@@ -208,8 +210,10 @@ if ! apt install --no-install-recommends "${missing[@]}"; then
 	exit 1
 fi
 
-# Our nginx is started by hand, on a port of its own; the service is not wanted.
-case " ${missing[*]} " in
-	*" nginx "*) $as_root deb-systemd-helper disable nginx.service >/dev/null 2>&1 ;;
-esac
+# Ours are started by hand, on ports of their own; the services are not wanted.
+for service in nginx pgbouncer prometheus prometheus-postgres-exporter; do
+	case " ${missing[*]} " in
+		*" $service "*) $as_root systemctl disable "$service.service" >/dev/null 2>&1 ;;
+	esac
+done
 exit 0

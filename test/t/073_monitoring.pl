@@ -1,10 +1,13 @@
 #!/usr/bin/perl
 #
 # monitoring/: Debian's prometheus-postgres-exporter runs with our queries as a
-# role that may see figures only, and every metric that the alert rules and the
-# dashboard speak of is one that it exports.
+# role that may see figures only; every metric that the alert rules and the
+# dashboard speak of is one that it exports; each alert is raised when it should
+# be, and only then; and Prometheus, which asks the exporter, has something to
+# show in every panel.
 use strict;
 use warnings;
+use Cwd qw(getcwd);
 use CupsourceTest;
 use HTTP::Tiny;
 use IPC::Run ();
@@ -92,6 +95,70 @@ for my $file ([ 'alert rules', $alerts ], [ 'dashboard', join "\n", map { $_->{t
 	is(join(' ', grep { !$exported{$_} } sort keys %spoken), '', "the $name: each of them is exported");
 }
 
+# The alerts, with figures made up for them (test/monitoring.yaml).
+my @alerts = $alerts =~ /^ *- alert: (\w+)$/mg;
+my $cases = slurp_file('test/monitoring.yaml');
+for my $alert (@alerts)
+{
+	my @when = $cases =~ /alertname: $alert\b(\})?/g;
+
+	ok((grep { defined } @when) && (grep { !defined } @when), "$alert is tested with what raises it, and with what does not");
+}
+my ($verdict, $complaint);
+ok(IPC::Run::run([ 'promtool', 'test', 'rules', 'test/monitoring.yaml' ], '<', \undef, '>', \$verdict, '2>', \$complaint),
+	'each alert is raised when it should be, and only then')
+  or diag($verdict, $complaint);
+
+# Prometheus itself, with the rules.
+my $directory = PostgreSQL::Test::Utils::tempdir;
+my $rules = getcwd() . '/monitoring/alerts.yaml';
+append_to_file("$directory/prometheus.yml", <<END);
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: ['$rules']
+scrape_configs: [{job_name: cupsource, static_configs: [{targets: ['127.0.0.1:$port']}]}]
+END
+my $prometheus_port = PostgreSQL::Test::Cluster::get_free_port();
+my $prometheus = IPC::Run::start(
+	[ 'prometheus', "--config.file=$directory/prometheus.yml", "--storage.tsdb.path=$directory/data",
+		"--web.listen-address=127.0.0.1:$prometheus_port" ],
+	'<', \undef, '>', \my $nothing, '2>', \my $log);
+
+# What it answers, when 'enough' says so of it.
+sub prometheus
+{
+	my ($path, $query, $enough) = @_;
+	my $found;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $said = $http->get("http://127.0.0.1:$prometheus_port/api/v1/$path?" . $http->www_form_urlencode($query));
+
+		$found = eval { decode_json($said->{content}) };
+		last if $found && ($found->{status} eq 'error' || $enough->($found->{data}));
+		select undef, undef, undef, 0.1;
+	}
+	return $found;
+}
+
+for my $panel (@{ decode_json($dashboard)->{panels} })
+{
+	for my $target (@{ $panel->{targets} })
+	{
+		my $found = prometheus('query', { query => $target->{expr} }, sub { @{ $_[0]{result} } > 0 });
+
+		cmp_ok(scalar @{ $found->{data}{result} // [] }, '>=', 1, "panel \"$panel->{title}\" shows something") or diag($found->{error}, $log);
+	}
+}
+my $raised = sub {
+	return map { $_->{alerts} ? "$_->{name} $_->{health}" . (@{ $_->{alerts} } ? " $_->{state}" : '') : () }
+	  map { @{ $_->{rules} } } @{ $_[0]{groups} };
+};
+my $found = prometheus('rules', {}, sub { (grep { $_ eq 'CupsourceOutcomeUnknown ok firing' } $raised->($_[0])) && !grep {/unknown/} $raised->($_[0]) });
+is(join(', ', sort $raised->($found->{data})), join(', ', sort map { $_ eq 'CupsourceOutcomeUnknown' ? "$_ ok firing"
+			: $_ eq 'CupsourceCheckWarns' ? "$_ ok pending" : "$_ ok" } @alerts),
+	'every rule is evaluated, and of a living database those are raised that should be');
+
+$prometheus->kill_kill;
 $exporter->kill_kill;
 $sandbox->stop;
 $node->stop;
