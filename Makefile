@@ -125,7 +125,7 @@ soak:   ## calls in one session and orders in one worker, with memory that does 
 sqlsmith: ## random queries on everything that cupsource has, without a crash; MINUTES=10 SEED=1
 	@MINUTES='$(MINUTES)' SEED='$(SEED)' STAGE='$(STAGE)' scripts/sqlsmith.sh
 
-bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5 ONLY="live catalog"
+bench:  ## the measurements, as ratios in one run; PRODUCTS=100000 ROUNDS=5 ONLY="live cost catalog"
 	@PRODUCTS='$(PRODUCTS)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' scripts/bench.sh
 
 bench-http: ## the catalogue against the http extension and jsonb, in a Debian of its own; PRODUCTS ROUNDS CHROOTS=/var/tmp/x

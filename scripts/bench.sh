@@ -2,7 +2,7 @@
 #
 # bench.sh: the measurements, as ratios in one run.
 #
-#   PRODUCTS=100000 ROUNDS=5 ONLY="live refresh catalog trigger orders", or ONLY=http
+#   PRODUCTS=100000 ROUNDS=5 ONLY="live cost refresh catalog trigger orders", or ONLY=http
 #
 # The partner is nginx with generated pages, over http and https; the yardstick
 # is the least program that does the same (test/bench/limits.c).  What is
@@ -14,7 +14,7 @@
 products=${PRODUCTS:-100000}
 rounds=${ROUNDS:-5}
 
-"$stage_top"/scripts/packages.sh bench || exit 1
+"$stage_top"/scripts/packages.sh bench ${ONLY:-} || exit 1
 case " ${ONLY:-} " in
 	*" http "*) "$stage_top"/scripts/packages.sh http || exit 1 ;;
 esac

@@ -96,19 +96,27 @@ static int64
 until_paced(CsBudget *budget, int64 now, int per_minute, uint32 limit)
 {
 	int64		n = (int64) limit - budget->used;
+	CsDeparture *entry = &budget->log[budget->first];
 	int64		distance = 0;
+	int64		covered = 0;	/* distance * (n + 1) */
 	int			i;
 
 	if (n <= 0 || budget->used < Max((uint32) per_minute / 2, 1))
 		return 0;
-	for (i = 0; i < budget->entries; i++)
+	for (i = 0; i < budget->entries; i++, entry++)
 	{
-		CsDeparture *entry = entry_at(budget, i);
-		int64		time = entry->at + CS_BUDGET_WINDOW_US - budget->paced_at;
+		int64		time;
 
-		if (time > distance * (n + 1))
-			distance = time / (n + 1);
+		if (entry == &budget->log[CS_BUDGET_ENTRIES])
+			entry = budget->log;
+		time = entry->at + CS_BUDGET_WINDOW_US - budget->paced_at;
+		if (time > covered)
+		{
+			distance = time / (n + 1) + 1;
+			covered = distance * (n + 1);
+		}
 		n += entry->requests;
+		covered += distance * entry->requests;
 	}
 	return Max(budget->paced_at + distance - now, 0);
 }

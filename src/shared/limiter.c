@@ -73,8 +73,12 @@ waiting_entry(CsSharedAccount *account, uint64 ticket, int64 now)
 
 		if (entry->ticket == ticket && ticket != 0)
 			return entry;
-		if (entry->until <= now)
+		if (room == NULL && entry->until <= now)
+		{
 			room = entry;
+			if (ticket == 0)
+				break;
+		}
 	}
 	return room;
 }
@@ -101,7 +105,10 @@ give_ticket_back(CsSharedAccount *account, uint64 *ticket)
 		CsWaiting  *entry = &account->waiting[i];
 
 		if (entry->ticket == *ticket)
+		{
 			entry->ticket = entry->until = 0;
+			break;
+		}
 	}
 	*ticket = 0;
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import catalog
+import cost
 import orders
 import recipe
 import trigger
@@ -206,12 +207,13 @@ def main():
     parser.add_argument("--partner", required=True)
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="of live, refresh, catalog, trigger, orders; http by its name alone")
+    parser.add_argument("--only", default="", help="of live, cost, refresh, catalog, trigger, orders; http by its name alone")
     bench = Bench(parser.parse_args())
     print("cupsource against %s; medians of %d rounds, %d processors"
           % ("the http extension" if bench.options.only == "http" else "the least that must be done",
              bench.options.rounds, os.cpu_count()))
-    measures = {"live": live_calls, "refresh": refresh, "catalog": lambda it: catalog.measure(it, median_of),
+    measures = {"live": live_calls, "cost": cost.measure, "refresh": refresh,
+                "catalog": lambda it: catalog.measure(it, median_of),
                 "trigger": trigger.measure, "orders": lambda it: orders.measure(it, median_of),
                 # Needs an extension that is not everywhere.
                 "http": lambda it: recipe.measure(it, median_of)}
