@@ -75,6 +75,7 @@ cs_view_columns(const char *view, CsViewColumn **columns)
 	return n;
 }
 
+/* Types by their schemas: the command is run with the user's search_path. */
 static void
 append_column(StringInfo command, const char *name, const char *type)
 {
@@ -96,14 +97,14 @@ append_view_columns(StringInfo command, const char *view)
 static void
 append_own_columns(StringInfo command, const CsResource *resource)
 {
-	append_column(command, "server", "text");
+	append_column(command, "server", "pg_catalog.text");
 	for (const CsFilter *filter = resource->filters; filter && filter->name; filter++)
 		if (filter->param == NULL && cs_resource_column(resource, filter->columns) == NULL)
-			append_column(command, filter->columns, "text");
+			append_column(command, filter->columns, "pg_catalog.text");
 	for (const CsColumn *column = resource->columns; column->name; column++)
-		append_column(command, column->name, format_type_be(cs_type_oid(column->type)));
-	append_column(command, "raw", "jsonb");
-	append_column(command, "fetched_at", "timestamp with time zone");
+		append_column(command, column->name, format_type_be_qualified(cs_type_oid(column->type)));
+	append_column(command, "raw", "pg_catalog.jsonb");
+	append_column(command, "fetched_at", "pg_catalog.timestamptz");
 }
 
 static char *

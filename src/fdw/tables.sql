@@ -11,15 +11,16 @@ AS $$
 BEGIN
   RETURN QUERY
   SELECT a.attname::text,
-         concat(format_type(a.atttypid, a.atttypmod),
-                ' COLLATE ' || nullif(a.attcollation, t.typcollation)::regcollation::text), a.atttypid
+         concat(format('%s.%I', t.typnamespace::regnamespace, t.typname),
+                ' COLLATE ' || l.collnamespace::regnamespace::text || '.' || quote_ident(l.collname)), a.atttypid
     FROM pg_attribute AS a
     JOIN pg_type AS t ON t.oid = a.atttypid
+    LEFT JOIN pg_collation AS l ON l.oid = nullif(a.attcollation, t.typcollation)
    WHERE a.attrelid = format('%I.%I', '@extschema@', view)::regclass AND a.attnum > 0 AND NOT a.attisdropped
    ORDER BY a.attnum;
 END $$;
 COMMENT ON FUNCTION cs_internal.view_columns(text) IS
-'The columns of a public view, in order, with their collations: a foreign table of its resource has the same.';
+'The columns of a public view, in order, with their types and collations by schema: a foreign table of its resource has the same.';
 REVOKE ALL ON FUNCTION cs_internal.view_columns(text) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.catalog_size(account text, OUT products bigint, OUT skus bigint)
