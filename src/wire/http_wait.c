@@ -49,8 +49,7 @@ typedef struct Watch
 /* Beyond these, libcurl closes the connection that rested longest. */
 #define MAX_KEPT_CONNECTIONS 64
 
-/* The multi handle's own pair of sockets, with which it could be woken. */
-#define MULTI_DESCRIPTORS 2
+#define MULTI_DESCRIPTORS 2		/* its own sockets, with which it could be woken */
 
 static CURLM *multi = NULL;
 
@@ -291,7 +290,8 @@ collect_ended(void)
 
 /*
  * Without memory libcurl leaves its transfers where they are, without a socket
- * or a timer that would lead back to them; nobody would wake up for them.
+ * or a timer that would lead back to them; nobody would wake up for them.  It
+ * does not always say so, but as each has a time limit, there is to be a timer.
  */
 static void
 end_all(void)
@@ -396,7 +396,7 @@ drive(const WaitEvent *events, int nevents, bool all)
 			worst = Max(worst, curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &unused));
 		}
 		collect_ended();
-		if (worst != CURLM_OK)
+		if (worst != CURLM_OK || (nrunning > 0 && timer_ms < 0))
 			end_all();
 		sigprocmask(SIG_SETMASK, &saved_signals, NULL);
 		settle_descriptors();
