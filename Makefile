@@ -42,7 +42,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalo
 	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/queue.sql src/orders/clock.sql \
 	src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/webhooks/tables.sql src/webhooks/apply.sql src/webhooks/functions.sql \
-	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql src/ops/codes.sql src/ops/columns.sql
+	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql src/ops/codes.sql src/ops/rights.sql src/ops/columns.sql
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options errors servers

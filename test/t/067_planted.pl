@@ -89,6 +89,32 @@ for my $statement ((map {"SELECT count(*) FROM $_"} @views), 'SELECT * FROM cs_h
 	is($node->safe_psql('postgres', q{SELECT string_agg(what, ' ') FROM public.caught}), '', substr($statement, 0, 60) . " ($state)");
 }
 
+# What somebody grants by default on his own tables and functions is not on ours.
+my $rights = q{
+	WITH member AS (
+	  SELECT d.classid, d.objid FROM pg_depend AS d
+	   WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	     AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'cupsource')),
+	object AS (
+	  SELECT classid, objid, coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r' END, c.relowner)) AS acl
+	    FROM member JOIN pg_class AS c ON classid = 'pg_class'::regclass AND objid = c.oid
+	   UNION ALL
+	  SELECT classid, objid, coalesce(p.proacl, acldefault('f', p.proowner)) FROM member JOIN pg_proc AS p ON classid = 'pg_proc'::regclass AND objid = p.oid
+	   UNION ALL
+	  SELECT classid, objid, coalesce(t.typacl, acldefault('T', t.typowner)) FROM member JOIN pg_type AS t ON classid = 'pg_type'::regclass AND objid = t.oid
+	   UNION ALL
+	  SELECT classid, objid, coalesce(n.nspacl, acldefault('n', n.nspowner)) FROM member JOIN pg_namespace AS n
+	      ON classid = 'pg_namespace'::regclass AND objid = n.oid)
+	SELECT pg_describe_object(classid, objid, 0), grantee, privilege_type, is_grantable FROM object, aclexplode(acl) ORDER BY 1, 2, 3};
+my $generous = join '; ', map { my $what = $_; map {"ALTER DEFAULT PRIVILEGES GRANT ALL ON $what TO $_"} qw(PUBLIC app) }
+  qw(TABLES SEQUENCES FUNCTIONS TYPES SCHEMAS);
+$node->safe_psql('postgres', 'CREATE DATABASE generous');
+$node->safe_psql('generous', "CREATE ROLE app; $generous; CREATE EXTENSION cupsource");
+is($node->safe_psql('generous', $rights), $node->safe_psql('clean', $rights), 'rights that are given by default do not reach ours');
+cmp_ok(scalar(split /\n/, $node->safe_psql('clean', $rights)), '>', 300, 'of all objects');
+my (undef, undef, $refusal) = $node->psql('generous', q{SET ROLE app; SELECT cs_prune('1 day')});
+like($refusal, qr/ERROR:  permission denied for function cs_prune/, 'as one of them finds');
+
 # Names that are taken.
 for my $taken ('SCHEMA cs_internal', 'FUNCTION public.cs_version() RETURNS text LANGUAGE sql AS $$ SELECT 1::text $$', 'VIEW public.cs_orders AS SELECT 1 AS id',
 	'FUNCTION public.cs_health(interval, interval) RETURNS text LANGUAGE sql AS $$ SELECT 1::text $$')
