@@ -71,6 +71,21 @@ is(sql(q{SELECT concat_ws('|', server, phase, total) FROM cs_progress}), 'hub|de
 is(sql(q{SELECT waited BETWEEN '0.8 s' AND '10 s' FROM cs_progress}), 't', 'and what it waited for the budget');
 is(sql(q{SELECT rate < 20 FROM cs_progress}), 't', 'the rate being that of the details');
 sql(q{ALTER SERVER hub OPTIONS (SET rate_limit '0')});
+
+# Ended there, and gone on with, without a limit.
+my $waited = sql(q{SELECT waited FROM cs_progress});
+sql("SELECT pg_terminate_backend($pid, 10000)");
+$call->finish;
+$sandbox->faults({ action => 'hang', path => '/api/v1/models/.*', nth => [4] });
+$sandbox->forget;
+$call = call('hub');
+$sandbox->wait_for_requests(4, path => '/api/v1/models/.*');
+wait_for($node, q{SELECT done = 170 + 14 + 3 FROM cs_progress});
+is(sql(q{SELECT concat_ws('|', server, phase, done, total, waited) FROM cs_progress}), "hub|details|187|340|$waited",
+	'after a resume in the details all that was done before counts, and what was waited');
+is(sql(q{SELECT p.since > r.started_at AND p.rate = round((3 / extract(epoch FROM now() - p.since))::numeric, 2)
+	FROM cs_progress AS p JOIN cs_internal.catalog_runs AS r USING (server)}), 't', 'the rate is that of the three details since then');
+is(sql(q{SELECT abs(extract(epoch FROM time_left) - 153 / rate) < 0.01 FROM cs_progress}), 't', 'and the time left that of the others at this rate');
 $sandbox->no_faults;
 $call->finish;
 is(sql('SELECT count(*) FROM cs_progress'), 0, 'until it is complete');
