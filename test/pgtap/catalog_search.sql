@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(46);
+SELECT plan(62);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -73,6 +73,27 @@ SELECT results_eq($$ SELECT server, total FROM cs_offers('{SKU-1,SKU-1}'::text[]
   $$ VALUES ('o''shop', 6000.00), ('shop', 7000.00) $$, 'by SKUs, the cheapest first');
 SELECT is_empty($$ SELECT * FROM cs_offers('{SKU-1}'::text[], 10) $$, 'none below the minimum quantity');
 SELECT results_eq($$ SELECT sku, name FROM cs_offers(ARRAY['V-a']) $$, $$ VALUES ('V-a', 'Bella Canvas 3001 Shirt / Unisex L / Black') $$, 'of CustomHub');
+-- The same goods at two more accounts: cheapest first within a currency, then what comes sooner.
+CREATE SERVER mall FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
+CREATE SERVER bazaar FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
+SELECT cs_internal.merge_products('mall', ARRAY[
+  item('x', 'Travel Tumbler', 5, '{"lead_time_days": 9}'), item('y', 'Travel Tumbler', 7, '{"currency": "EUR"}'),
+  item('w', 'Travel Tumbler, unpriced', NULL)]);
+SELECT cs_internal.merge_products('bazaar', ARRAY[
+  item('x', 'Travel Tumbler', 5, '{"lead_time_days": 2, "min_order_qty": 10}'), item('z', 'Travel Tumbler', 5),
+  item('v', 'Travel Tumbler', 4.99, '{"lead_time_days": 30, "stock_status": "backorder"}')]);
+CREATE FUNCTION offers(quantity bigint) RETURNS SETOF text LANGUAGE sql AS
+$$ SELECT concat_ws(' ', server, sku, unit_price, total, currency, coalesce(min_order_qty::text, '-'), coalesce(lead_time_days::text, '-'), stock_status)
+     FROM cs_offers('tumbler', $1) $$;
+SELECT results_eq($$ SELECT offers(10) $$, $$ VALUES ('mall SKU-y 7 70 EUR - -'), ('bazaar SKU-v 4.99 49.90 USD - 30 backorder'),
+  ('bazaar SKU-x 5 50 USD 10 2'), ('mall SKU-x 5 50 USD - 9'), ('bazaar SKU-z 5 50 USD - -') $$,
+  'over accounts, the cheapest first within a currency, then the shortest lead time, an unknown one last; none without a price');
+SELECT results_eq($$ SELECT offers(9) $$, $$ VALUES ('mall SKU-y 7 63 EUR - -'), ('bazaar SKU-v 4.99 44.91 USD - 30 backorder'),
+  ('mall SKU-x 5 45 USD - 9'), ('bazaar SKU-z 5 45 USD - -') $$, 'without the one whose minimum is larger, by one');
+SELECT results_eq($$ SELECT * FROM cs_offers('{SKU-z,SKU-v,SKU-y,SKU-x,SKU-w}'::text[], 10) $$, $$ SELECT * FROM cs_offers('tumbler', 10) $$,
+  'by a list of SKUs the same, in the same order');
+SELECT results_eq($$ SELECT sku FROM cs_offers('tumbler', 10, max_rows => 2) $$, $$ VALUES ('SKU-y'), ('SKU-v') $$, 'at most so many');
+SELECT results_eq($$ SELECT server FROM cs_offers('{SKU-x}'::text[], 10, server => 'mall') $$, $$ VALUES ('mall') $$, 'of one account');
 SELECT throws_ok($$ SELECT * FROM cs_offers('cup', 0) $$, '22023', '"quantity" must be positive', 'no quantity');
 
 -- ---- Price changes ----
@@ -88,6 +109,18 @@ SELECT results_eq($$ SELECT old_unit_price, unit_price FROM cs_price_changes(now
   $$ VALUES (2.5, 2.75), (2.75, 3::numeric) $$, 'each change from one price to the next');
 SELECT is(changes(now() + interval '1 second'), NULL, 'none since then');
 SELECT is_empty($$ SELECT * FROM cs_price_changes('-infinity', 'hub') $$, 'the first price is no change');
+
+-- ---- Ranges ----
+CREATE FUNCTION price(from_day int, to_day int) RETURNS void LANGUAGE sql AS
+$$ INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price)
+     VALUES ('shop', '1', '2020-01-01'::timestamptz + from_day * interval '1 day', '2020-01-01'::timestamptz + to_day * interval '1 day', 1) $$;
+SELECT price(10, 20);
+SELECT throws_ok(format('SELECT price(%s)', days), '23P01', NULL, format('no second price of an item from day %s of another one''s ten to twenty', days))
+  FROM unnest('{"5, 11","9, 21","12, 15","19, 25"}'::text[]) AS days;
+SELECT lives_ok('SELECT price(5, 10), price(20, 25)', 'but right before and after it');
+DELETE FROM cs_internal.price_history WHERE item_id = '1';
+SELECT is_empty($$ SELECT FROM cs_price_history AS a JOIN cs_price_history AS b USING (server, sku) WHERE a.valid <> b.valid AND a.valid && b.valid $$,
+  'nor in what readers see');
 
 -- ---- Who ----
 CREATE ROLE buyer;
@@ -105,8 +138,24 @@ SELECT ok(NOT has_function_privilege('buyer', 'cs_prune(interval)', 'EXECUTE'), 
 -- ---- Retention ----
 SELECT throws_ok($$ SELECT cs_prune('0') $$, '22023', '"older_than" must be a positive interval', 'an age is needed');
 UPDATE cs_internal.price_history SET ended_at = now() - interval '40 days', valid_from = now() - interval '50 days' WHERE item_id = '2' AND unit_price = 2.5;
-SELECT is(cs_prune('30 days')::text, '(1,0)', 'old prices go');
-SELECT is((SELECT count(*) FROM cs_internal.price_history), 3::bigint, 'the younger ones stay');
+SELECT cs_enqueue_order(lines => '[{"product_id": "1", "quantity": 1000}]', server => 'shop', external_id => e,
+    ship_to => '{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201", "country": "US"}')
+  FROM unnest('{old,young,open}'::text[]) AS e;
+UPDATE cs_internal.orders SET state = CASE external_id WHEN 'open' THEN 'in_production' ELSE 'delivered' END,
+  changed_at = now() - CASE external_id WHEN 'young' THEN interval '10 days' ELSE interval '40 days' END;
+INSERT INTO cs_internal.order_events (order_id, at, source, type)
+  SELECT id, now() - n * interval '41 days', 'local', 'placed' FROM cs_internal.orders, generate_series(1, 2) AS n;
+CREATE FUNCTION events() RETURNS text LANGUAGE sql AS
+$$ SELECT string_agg(format('%s %s', o.external_id, (SELECT count(*) FROM cs_internal.order_events AS e WHERE e.order_id = o.id)), ', ' ORDER BY o.external_id)
+     FROM cs_internal.orders AS o $$;
+SELECT is(cs_price_at('SKU-2', now() - interval '45 days'), 2.5, 'what is remembered of the past');
+SELECT is(cs_prune('1 year')::text, '(0,0)', 'nothing is so old');
+SELECT is(cs_prune('30 days')::text, '(1,2)', 'old prices go, and events of orders that ended long ago');
+SELECT is((SELECT count(*) FROM cs_internal.price_history), 3::bigint, 'the younger prices stay');
+SELECT is(concat_ws(' ', cs_price_at('SKU-2', now() - interval '45 days'), cs_price_at('SKU-2', now() + interval '1 s')), '3', 'and tell the same as before');
+SELECT is(events(), 'old 0, open 2, young 2', 'and so do events of orders that are under way, or ended lately');
+SELECT is((SELECT string_agg(proname, ' ') FROM pg_proc WHERE prosrc ~ 'DELETE FROM cs_internal\.(price_history|order_events)'), 'cs_prune',
+  'nothing else deletes either');
 
 SELECT * FROM finish();
 ROLLBACK;
