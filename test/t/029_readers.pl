@@ -149,6 +149,15 @@ $sandbox->no_faults;
 sql(q{CALL cs_refresh_catalog('shop_v2')});
 is_deeply(current(), \%new, 'until the next one comes to its end');
 
+# One price changes: so many rows are written.
+my $sku = sql(q{SELECT max(sku) FROM cs_prices WHERE server = 'shop_v2'});
+$sandbox->catalog(reprice => { $sku => '77.77' });
+my $xid = sql('SELECT pg_current_xact_id()');
+sql(q{CALL cs_refresh_catalog('shop_v2')});
+is(join(' ', map { sql("SELECT '$_:' || count(*) FROM cs_internal.$_ WHERE xmin::text::bigint > $xid") }
+	qw(products price_history list_pages)), 'products:1 price_history:1 list_pages:1', 'of what has changed the rows are written, and no other');
+is(sql(qq{SELECT unit_price FROM cs_prices WHERE server = 'shop_v2' AND sku = '$sku'}), '77.77', 'with the new price');
+
 # A model half-way: its detail, with its variations, is one thing.
 my $variations = q{SELECT string_agg(concat_ws(' ', sku, blank_cost, discontinued_at), ',' ORDER BY sku) FROM cs_variations WHERE server = 'hub'};
 my $before = sql($variations);
