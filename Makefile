@@ -15,7 +15,7 @@ BASE     = errors guc state
 # [1] memory that all processes share
 SHARED   = shmem budget limiter stats contact tokens changes wake launch serve refreshers handoff
 # [1] one door per library
-WIRE     = http_wait http_transfer http_answer http json_scan json parse datum writer sign signature
+WIRE     = http_wait http_transfer http_answer http json_scan json_tree json parse datum writer sign signature
 # [2] what the partners' documents say
 API      = api country finding form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
@@ -189,7 +189,7 @@ test/unit/build/%: test/unit/%.c
 # Their own copies of them are called, whatever else the server has loaded.
 TEST_MODULES = $(addprefix test/modules/,wire_test http_test)
 test/modules/wire_test.so: src/base/errors.o $(API:%=src/api/%.o) \
-	$(addprefix src/wire/,json_scan.o json.o parse.o datum.o writer.o sign.o)
+	$(addprefix src/wire/,json_scan.o json_tree.o json.o parse.o datum.o writer.o sign.o)
 test/modules/http_test.so: src/base/errors.o \
 	$(addprefix src/wire/,http_wait.o http_transfer.o http_answer.o http.o)
 $(TEST_MODULES:%=%.so): %.so: %.o

@@ -1,14 +1,13 @@
 /*
  * json.c
- *	  json-c: the only place that knows it.
+ *	  json-c's trees: with json_tree.c the only place that knows json-c.
  *
- * A CsJson is a json_object, never defined as a type of its own.  Tokens were
- * looked at by cs_json_scan before json-c sees a byte, so what is left to it
- * is the arrangement and the tree.
+ * A CsJson is a json_object, never defined as a type of its own.  Tokens are
+ * looked at by cs_json_scan, then their arrangement by cs_json_build, which
+ * makes the tree.
  *
  * The tree lives in malloc; a reset callback of the memory context given to
  * cs_json_parse puts its root back, and it is armed before the tree exists.
- * One tokener serves the whole process: it holds nothing between two calls.
  *
  * Neither utils/builtins.h nor utils/fmgrprotos.h may be included here: the
  * server has a function json_object, json-c a type of that name.
@@ -20,9 +19,11 @@
 #include <json-c/linkhash.h>
 
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "src/wire/json.h"
+#include "src/wire/json_tree.h"
 
 /* What belongs to the context: the tree, and the way to give it back. */
 typedef struct Document
@@ -30,8 +31,6 @@ typedef struct Document
 	MemoryContextCallback callback;
 	json_object *root;
 } Document;
-
-static json_tokener *tokener = NULL;
 
 /* json-c's null is the NULL pointer, which is not a document to its users. */
 static const char null_document;
@@ -53,15 +52,6 @@ node_of_type(const CsJson *value, json_type type)
 }
 
 static void
-out_of_memory(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OUT_OF_MEMORY),
-			 errmsg("out of memory"),
-			 errdetail("A JSON document could not be held.")));
-}
-
-static void
 release_document(void *arg)
 {
 	Document   *document = arg;
@@ -69,31 +59,6 @@ release_document(void *arg)
 
 	document->root = NULL;
 	json_object_put(root);
-}
-
-/*
- * The document's tree, or what is wrong with it.  A scalar, and a document
- * that is cut off, leave json-c waiting for more: the NUL says that there is
- * none.
- */
-static enum json_tokener_error
-build_tree(const char *text, size_t length, json_object **root, size_t *offset)
-{
-	enum json_tokener_error error;
-
-	json_tokener_reset(tokener);
-	*root = json_tokener_parse_ex(tokener, text, (int) length);
-	error = json_tokener_get_error(tokener);
-	*offset = json_tokener_get_parse_end(tokener);
-	if (error == json_tokener_continue)
-	{
-		*root = json_tokener_parse_ex(tokener, "", 1);
-		error = json_tokener_get_error(tokener);
-		*offset = length;
-	}
-	if (error != json_tokener_success)
-		json_tokener_reset(tokener);
-	return error;
 }
 
 static char *
@@ -121,7 +86,6 @@ const CsJson *
 cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem)
 {
 	Document   *document;
-	enum json_tokener_error error;
 	const char *unsound;
 	size_t		first = leading_blanks(text, length);
 	size_t		offset = first;
@@ -139,47 +103,18 @@ cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem
 		return NULL;
 	}
 
-	if (tokener == NULL)
-	{
-		/* json-c counts the scalars in the innermost container as a level. */
-		tokener = json_tokener_new_ex(CS_JSON_MAX_DEPTH + 1);
-		if (tokener == NULL)
-			out_of_memory();
-
-		/*
-		 * No flags: JSON_TOKENER_STRICT would refuse nothing that is left,
-		 * and in json-c 0.18 all that is not ASCII;
-		 * JSON_TOKENER_VALIDATE_UTF8 would verify once more, at a fifth of
-		 * the whole time.
-		 */
-	}
-
 	document = MemoryContextAllocZero(cxt, sizeof(Document));
 	document->callback.func = release_document;
 	document->callback.arg = document;
 	MemoryContextRegisterResetCallback(cxt, &document->callback);
 
-	error = build_tree(text, length, &document->root, &offset);
-	if (error == json_tokener_success && offset < length)
+	unsound = cs_json_build(text, length, &document->root, &offset);
+	if (unsound)
 	{
-		offset += leading_blanks(text + offset, length - offset);
-		if (offset < length)
-			error = json_tokener_error_parse_unexpected;
-	}
-	if (error != json_tokener_success)
-	{
-		*problem = problem_at(cxt, error == json_tokener_error_parse_eof ?
-							  "unexpected end" : json_tokener_error_desc(error), offset);
+		*problem = problem_at(cxt, unsound, offset);
 		return NULL;
 	}
-	if (document->root == NULL)
-	{
-		/* Either the document is null, or json-c found no memory and says nothing. */
-		if (text[first] != 'n')
-			out_of_memory();
-		return NULL_DOCUMENT;
-	}
-	return (const CsJson *) document->root;
+	return document->root ? (const CsJson *) document->root : NULL_DOCUMENT;
 }
 
 CsJsonType
@@ -332,7 +267,7 @@ cs_json_number(const CsJson *value)
 			return NULL;
 	}
 	if (text == NULL)
-		out_of_memory();
+		cs_json_out_of_memory();
 	return text;
 }
 
@@ -360,17 +295,98 @@ cs_json_boolean(const CsJson *value, bool *result)
 	return true;
 }
 
+/*
+ * Writing.  json-c's own serializer goes on when it gets no memory for a part,
+ * and leaves that out; StringInfo does not.
+ */
+
+static void
+write_string(StringInfo out, const char *string, size_t length)
+{
+	const char *end = string + length;
+	const char *plain = string;
+
+	appendStringInfoCharMacro(out, '"');
+	for (const char *p = string; p < end; p++)
+	{
+		unsigned char c = (unsigned char) *p;
+
+		if (c >= ' ' && c != '"' && c != '\\')
+			continue;
+		appendBinaryStringInfo(out, plain, (int) (p - plain));
+		plain = p + 1;
+		if (c >= ' ')
+			appendStringInfo(out, "\\%c", c);
+		else if (c >= '\b' && c <= '\r' && c != '\v')
+			appendStringInfo(out, "\\%c", "btn-fr"[c - '\b']);
+		else
+			appendStringInfo(out, "\\u%04x", c);
+	}
+	appendBinaryStringInfo(out, plain, (int) (end - plain));
+	appendStringInfoCharMacro(out, '"');
+}
+
+static void
+write_value(StringInfo out, json_object *value)
+{
+	bool		first = true;
+	struct lh_entry *member;
+
+	check_stack_depth();
+	switch (json_object_get_type(value))
+	{
+		case json_type_null:
+			appendStringInfoString(out, "null");
+			break;
+		case json_type_boolean:
+			appendStringInfoString(out, json_object_get_boolean(value) ? "true" : "false");
+			break;
+		case json_type_int:
+			if (json_object_get_int64(value) == PG_INT64_MAX)	/* or beyond */
+				appendStringInfo(out, UINT64_FORMAT, json_object_get_uint64(value));
+			else
+				appendStringInfo(out, INT64_FORMAT, json_object_get_int64(value));
+			break;
+		case json_type_double:
+			appendStringInfoString(out, cs_json_number((const CsJson *) value));
+			break;
+		case json_type_string:
+			write_string(out, json_object_get_string(value), json_object_get_string_len(value));
+			break;
+		case json_type_array:
+			appendStringInfoCharMacro(out, '[');
+			for (size_t i = 0; i < json_object_array_length(value); i++)
+			{
+				if (i > 0)
+					appendStringInfoCharMacro(out, ',');
+				write_value(out, json_object_array_get_idx(value, i));
+			}
+			appendStringInfoCharMacro(out, ']');
+			break;
+		case json_type_object:
+			appendStringInfoCharMacro(out, '{');
+			lh_foreach(json_object_get_object(value), member)
+			{
+				const char *name = lh_entry_k(member);
+
+				if (!first)
+					appendStringInfoCharMacro(out, ',');
+				first = false;
+				write_string(out, name, strlen(name));
+				appendStringInfoCharMacro(out, ':');
+				write_value(out, lh_entry_v(member));
+			}
+			appendStringInfoCharMacro(out, '}');
+			break;
+	}
+}
+
 char *
 cs_json_text(const CsJson *value)
 {
-	size_t		length = strlen("null");
-	const char *text = "null";
+	StringInfoData out;
 
-	if (node(value) != NULL)
-		text = json_object_to_json_string_length(node(value),
-												 JSON_C_TO_STRING_PLAIN |
-												 JSON_C_TO_STRING_NOSLASHESCAPE, &length);
-	if (text == NULL)
-		out_of_memory();
-	return pnstrdup(text, length);
+	initStringInfo(&out);
+	write_value(&out, node(value));
+	return out.data;
 }

@@ -7,9 +7,7 @@
  * surrogates (as U+FFFD) and integers of any length (saturated), and a \u0000
  * cuts the key or string that it stands in; and that of version 0.18 takes
  * nothing beyond ASCII.  So the tokens are looked at here, in one pass before
- * json-c, and json-c, which is not asked to be strict, is left with their
- * arrangement.  Of what it would let pass there, only a comma before the end
- * of a container is left, and that is refused here too.
+ * anything is made of them; their arrangement is json_tree.c's.
  *
  * The text need not end in NUL; nothing is allocated, nothing is thrown.
  * Plain C that does not call the server, so the unit tests and the fuzzer can

@@ -9,10 +9,9 @@
  *	  from, to		connections to the port "from" go to the port "to"
  *	  address		"wrong.example" is 127.0.0.(address), else 127.0.0.1
  *	  clock			seconds that the time of day is ahead; not the monotonic clock
- *	  process, countdown	in this process the allocation fails that libcurl or
+ *	  process, countdown	in this process the allocation fails that libcurl, json-c or
  *					cupsource ask for when this has been counted down to 0;
- *					it is -1 afterwards.  Not json-c: it does not look whether
- *					it got the name of a member, and crashes.
+ *					it is -1 afterwards
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -189,7 +188,7 @@ is_ours(const void *caller)
 	Dl_info		info;
 
 	return dladdr(caller, &info) != 0 && info.dli_fname != NULL &&
-		(strstr(info.dli_fname, "/libcurl") != NULL || strstr(info.dli_fname, "/cupsource.so") != NULL);
+		(strstr(info.dli_fname, "/libcurl") != NULL || strstr(info.dli_fname, "/libjson-c") != NULL || strstr(info.dli_fname, "/cupsource.so") != NULL);
 }
 
 static int
