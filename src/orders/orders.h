@@ -125,6 +125,9 @@ extern bool cs_orders_retreat(void);
 /* Milliseconds for which no step should be tried, because the last ones failed; 0: none. */
 extern int	cs_orders_pause_ms(void);
 
+/* Something failed outside of a step: the same as if one had. */
+extern void cs_orders_hold_back(void);
+
 /* Does anybody wait: for an answer of a partner, or for one of ours? */
 extern bool cs_orders_busy(void);
 

@@ -290,6 +290,28 @@ take_step(void *arg)
 	CS_CRASH_POINT("taken");
 }
 
+/* Takes one request more.  One that cannot be held is answered already. */
+static bool
+take_next(Batch *batch)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool taken = false;
+
+	PG_TRY();
+	{
+		taken = cs_handoff_take(&batch->taken[batch->count].request);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	batch->count += taken ? 1 : 0;
+	return taken;
+}
+
 bool
 cs_orders_take(void)
 {
@@ -300,15 +322,14 @@ cs_orders_take(void)
 
 	for (;;)
 	{
-		Batch	   *batch = palloc0(sizeof(Batch));
+		Batch		batch = {0};
 		bool		ok;
 
-		while (batch->count < TAKE_LIMIT &&
-			   cs_handoff_take(&batch->taken[batch->count].request))
-			batch->count++;
-		if (batch->count == 0)
+		while (batch.count < TAKE_LIMIT && take_next(&batch))
+			 /* the next */ ;
+		if (batch.count == 0)
 			break;
-		present = cs_work_step("cupsource: taking orders from callers", take_step, batch, &ok);
+		present = cs_work_step("cupsource: taking orders from callers", take_step, &batch, &ok);
 		if (!ok)
 		{
 			CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT};
@@ -316,8 +337,8 @@ cs_orders_take(void)
 			failure.sqlstate = CS_ERRCODE_NO_WORKER;
 			failure.message = "the worker could not write the request down";
 			failure.hint = "Nothing was sent. The server's log has the reason.";
-			for (int i = 0; i < batch->count; i++)
-				cs_waiter_drop(&batch->taken[i].request, &failure);
+			for (int i = 0; i < batch.count; i++)
+				cs_waiter_drop(&batch.taken[i].request, &failure);
 		}
 		if (!present)
 			break;

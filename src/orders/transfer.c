@@ -174,7 +174,7 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 	PG_CATCH();
 	{
 		note_failure(transfer, transfer->call != NULL && cs_call_sending(transfer->call));
-		AbortCurrentTransaction();
+		AbortOutOfAnyTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);

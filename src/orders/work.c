@@ -86,7 +86,7 @@ cs_work_step(const char *activity, CsStep step, void *arg, bool *ok)
 		MemoryContextSwitchTo(cxt);
 		EmitErrorReport();
 		FlushErrorState();
-		AbortCurrentTransaction();
+		AbortOutOfAnyTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);
@@ -102,10 +102,7 @@ cs_work_step(const char *activity, CsStep step, void *arg, bool *ok)
 		cs_waiters_aborted();
 		cs_transfers_forget_planned();
 		if (present)
-		{
-			failed_steps++;
-			failed_at = cs_monotonic_us();
-		}
+			cs_orders_hold_back();
 	}
 	MemoryContextSwitchTo(cxt);
 
@@ -115,6 +112,13 @@ cs_work_step(const char *activity, CsStep step, void *arg, bool *ok)
 	if (ok)
 		*ok = success;
 	return present;
+}
+
+void
+cs_orders_hold_back(void)
+{
+	failed_steps++;
+	failed_at = cs_monotonic_us();
 }
 
 int

@@ -229,7 +229,7 @@ cs_schedule_look(bool woken)
 		MemoryContextSwitchTo(cxt);
 		EmitErrorReport();
 		FlushErrorState();
-		AbortCurrentTransaction();
+		AbortOutOfAnyTransaction();
 		look_again_in(FAILED_MS);
 	}
 	PG_END_TRY();

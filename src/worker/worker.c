@@ -19,11 +19,13 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "src/base/compat.h"
 #include "src/base/guc.h"
 #include "src/orders/orders.h"
 #include "src/shared/serve.h"
@@ -37,6 +39,7 @@
 #define FAREWELL_MS 3000		/* for the answers to what is on the wire */
 #define BLOCKED_MS 2			/* one look serves the wake-ups of a while in which nothing can go out */
 #define LOOK_INTERVAL_MS 100		/* between two looks while answers keep coming */
+#define NO_WAIT_MS 100			/* for want of a proper wait */
 #define DUE_AGAIN_MS 1000		/* what was due and could not be done */
 
 PGDLLEXPORT void cs_worker_main(Datum arg);
@@ -64,11 +67,16 @@ report(const char *activity)
 	cs_worker_report(cs_orders_in_flight(), cs_orders_sent(), cs_orders_failures(), activity);
 }
 
-/* Until something ends, the latch is set or the time is over; survives a cancel. */
+/*
+ * Until something ends, the latch is set or the time is over; survives a
+ * cancel, and a lack of memory or descriptors, without going round in circles.
+ */
 static void
 wait_for_something(long timeout_ms)
 {
+	static uint32 wait_event = 0;
 	MemoryContext cxt = CurrentMemoryContext;
+	volatile bool failed = false;
 
 	PG_TRY();
 	{
@@ -77,10 +85,17 @@ wait_for_something(long timeout_ms)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(cxt);
+		failed = geterrcode() != ERRCODE_QUERY_CANCELED;
 		EmitErrorReport();
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	if (failed)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NO_WAIT_MS,
+						 CS_WAIT_EVENT(wait_event, "CupsourceWorker"));
+		ResetLatch(MyLatch);
+	}
 }
 
 /* Ends the process: at once if nothing is on the wire. */
@@ -228,6 +243,60 @@ rest(Worker *worker, long wait_ms)
 	return wait_ms < 0 ? linger_ms : Min(wait_ms, linger_ms);
 }
 
+/* Everything that can be done now, then the wait for more. */
+static void
+turn(Worker *worker)
+{
+	long		wait_ms;
+
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		worker->look = true;
+		cs_schedule_anew();
+	}
+	if (ShutdownRequestPending || cs_worker_asked_to_leave())
+		farewell();
+	if (!work(worker))
+		leave_forgotten();
+	if (cs_orders_advance(&wait_ms) && cs_orders_pause_ms() == 0)
+	{
+		report("recording");
+		if (!cs_orders_record())
+			leave_forgotten();
+		worker->look = true;
+		return;
+	}
+	report(cs_orders_in_flight() > 0 ? "waiting for partners" : "idle");
+	wait_for_something(rest(worker, wait_ms));
+}
+
+/*
+ * The same, in spite of a lack of memory: to end for that would leave orders
+ * that are on the wire without their answers.  Any other error ends the process.
+ */
+static void
+steady_turn(Worker *worker, MemoryContext cxt)
+{
+	PG_TRY();
+	{
+		turn(worker);
+	}
+	PG_CATCH();
+	{
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_INSUFFICIENT_RESOURCES)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(cxt);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		worker->look = true;
+		cs_orders_hold_back();
+	}
+	PG_END_TRY();
+}
+
 void
 cs_worker_main(Datum arg)
 {
@@ -267,30 +336,8 @@ cs_worker_main(Datum arg)
 	cxt = AllocSetContextCreate(TopMemoryContext, "cupsource worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
-		long		wait_ms;
-
 		MemoryContextReset(cxt);
 		MemoryContextSwitchTo(cxt);
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-			worker.look = true;
-			cs_schedule_anew();
-		}
-		if (ShutdownRequestPending || cs_worker_asked_to_leave())
-			farewell();
-		if (!work(&worker))
-			leave_forgotten();
-		if (cs_orders_advance(&wait_ms) && cs_orders_pause_ms() == 0)
-		{
-			report("recording");
-			if (!cs_orders_record())
-				leave_forgotten();
-			worker.look = true;
-			continue;
-		}
-		report(cs_orders_in_flight() > 0 ? "waiting for partners" : "idle");
-		wait_for_something(rest(&worker, wait_ms));
+		steady_turn(&worker, cxt);
 	}
 }

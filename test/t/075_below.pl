@@ -87,11 +87,75 @@ for (my $n = 0;; $n++)
 	$failed = $n;
 }
 $faults->none;
-cmp_ok($failed, '>', 30, 'libcurl allocates often');
+cmp_ok($failed, '>', 300, 'libcurl and json-c allocate often');
+note("$failed allocations failed, once each");
 my @others_seen = grep { !/^(?:good|53200|PA004|PA007)$/ } sort keys %seen;
 is("@others_seen", '', 'without memory a call says so, or that it got no answer in time, and never gives other rows');
 is(outcome($products), $good, 'and succeeds when there is memory again');
 is($session->query('SELECT pg_backend_pid()'), $backend, 'in the same session');
+
+# -- A limit on the address space: the system's own malloc refuses --
+
+sub limit_memory
+{
+	my ($pid, $more) = @_;
+	my ($kilobytes) = slurp_file("/proc/$pid/status") =~ /^VmSize:\s*(\d+) kB$/m;
+
+	system_or_bail('prlimit', '--as=' . (defined $more ? ($kilobytes + $more) * 1024 : 'unlimited') . ':', '--pid', $pid);
+	return;
+}
+
+my $many = join ',', map {qq({"id":"p$_","sku":"S$_","name":"Cup $_","unit_price":0.$_})} 1 .. 20000;
+my $counted = q{SELECT count(*) FROM cs_products(server => 'shop_v1')};
+my $large = { action => 'body', method => 'GET', path => 'products$', content_type => 'application/json',
+	text => qq({"success":true,"data":[$many],"meta":{"page":1,"per_page":20000,"total":20000}}) };
+$sandbox->faults($large);
+$session->query(q{SET cupsource.timeout = '10s'});
+my %limited;
+for my $more (0, 500, 1000, 2000, 4000, 8000, 16000)
+{
+	limit_memory($backend, $more);
+	$limited{ outcome($counted) }++;
+	limit_memory($backend);
+}
+is(join(' ', sort keys %limited), '53200', 'an answer that does not fit into the address space is an error');
+is(outcome($counted), 20000, 'and is read when it does');
+$sandbox->no_faults;
+$session->query('RESET cupsource.timeout');
+is($session->query('SELECT pg_backend_pid()'), $backend, 'still in the same session');
+
+$node->append_conf('postgresql.conf', q{cupsource.worker_linger = '1h'});
+$node->reload;
+$node->safe_psql('postgres', enqueue('hub', 'roomy', 1));
+all_placed('roomy', 1, 'a worker is there');
+my $worker = $node->safe_psql('postgres', q{SELECT pid FROM cs_stat_workers WHERE database = 'postgres'});
+my $log_end = -s $node->logfile;
+limit_memory($worker, 0);
+$node->safe_psql('postgres', enqueue('hub', 'narrow', 400));
+$node->wait_for_log(qr/out of memory/, $log_end);
+limit_memory($worker);
+all_placed('narrow', 400, 'orders wait for memory, too');
+is($node->safe_psql('postgres', q{SELECT pid FROM cs_stat_workers WHERE database = 'postgres'}), $worker,
+	'and the worker has survived');
+$node->append_conf('postgresql.conf', q{cupsource.worker_linger = '1s'});
+$node->reload;
+
+# -- work_mem: what exceeds it goes to disk --
+
+$sandbox->faults($large);
+$session->query(q{SET work_mem = '64kB'; SET cupsource.timeout = '10s'});
+my $all = $products =~ s/, max_rows => 20//r;
+my $spilled = outcome($all);
+like($spilled, qr/^20000 /, 'a result that exceeds work_mem');
+$session->query(q{SET work_mem = '64MB'});
+is(outcome($all), $spilled, 'is the same as one that does not');
+$session->query(q{SET work_mem = '64kB'});
+$faults->set(disk_full => 1);
+is(outcome($all), '53100', 'and has an error of its own when the disk is full');
+$faults->none;
+is(outcome($all), $spilled, 'until there is room');
+$session->query(q{RESET work_mem; RESET cupsource.timeout});
+$sandbox->no_faults;
 
 # -- File descriptors --
 
@@ -144,9 +208,10 @@ for my $server (qw(hub shop_v1))
 	$sandbox->faults({ action => 'delay', ms => 300, method => 'POST', path => 'orders$' });
 	$node->safe_psql('postgres', enqueue($server, "full-$server", 40));
 	$sandbox->wait_for_requests(8, api => $api, method => 'POST', path => '.*/orders');
+	my $full_since = -s $node->logfile;
 	$faults->set(disk_full => 1);
 	$sandbox->no_faults;
-	my $log = $node->wait_for_log(qr/No space left on device/);
+	$node->wait_for_log(qr/No space left on device/, $full_since);
 	$faults->none;
 	all_placed("full-$server", 40, "$server: no answer is lost to a full disk");
 }
@@ -160,6 +225,10 @@ $order{safe} = $order{hub} =~ s/'hub'/'safe'/r;
 my %expired = (from => $sandbox->tls_port, to => $sandbox->ready->{tls_expired_port});
 is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'a sound certificate');
 $faults->set(%expired);
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'true', 'is that of a kept connection as long as it is kept');
+$sandbox->faults({ action => 'drop_before', times => 1 });
+is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'PA003', 'and not of the next one');
+$sandbox->no_faults;
 $session->quit;
 $session = $node->background_psql('postgres', on_error_stop => 0);
 is(outcome(q{SELECT count(*) > 0 FROM cs_products(server => 'safe')}), 'PA003', 'is not trusted when it has expired');
@@ -180,6 +249,10 @@ $order{named} = $order{hub} =~ s/'hub'/'named'/r;
 my $named = q{SELECT count(*) > 0 FROM cs_products(server => 'named')};
 is(outcome($named), 'true', 'a name that leads to the partner');
 $faults->set(address => 7);
+is(outcome($named), 'true', 'or led there, while the connection is kept');
+$sandbox->faults({ action => 'drop_before', times => 1 });
+is(outcome($named), 'PA002', 'is looked up again when the partner has closed it');
+$sandbox->no_faults;
 $node->safe_psql('postgres', enqueue('named', 'moved', 2));
 wait_for($node, q{SELECT count(DISTINCT order_id) = 2 FROM cs_order_attempts WHERE external_id LIKE 'moved-%' AND failure = 'connect'});
 $session->quit;
