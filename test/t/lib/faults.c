@@ -188,7 +188,8 @@ is_ours(const void *caller)
 	Dl_info		info;
 
 	return dladdr(caller, &info) != 0 && info.dli_fname != NULL &&
-		(strstr(info.dli_fname, "/libcurl") != NULL || strstr(info.dli_fname, "/libjson-c") != NULL || strstr(info.dli_fname, "/cupsource.so") != NULL);
+		(strstr(info.dli_fname, "/libcurl") != NULL || strstr(info.dli_fname, "/libjson-c") != NULL ||
+		 strstr(info.dli_fname, "/cupsource.so") != NULL);
 }
 
 static int
