@@ -63,7 +63,7 @@ done
 [ -n "$nginx_ready" ] || { cat "$directory/nginx.error" >&2; stage_die "nginx did not start"; }
 
 # As a user would run it: durable, nothing tuned but the memory.
-stage_run initdb -D "$directory/data" -A trust -E UTF8 --no-locale >"$STAGE/log/initdb" || exit 1
+stage_run initdb -D "$directory/data" -A trust -E UTF8 --no-locale >"$STAGE/log/bench.initdb" || exit 1
 stage_run tee -a "$directory/data/postgresql.conf" >/dev/null <<END
 shared_preload_libraries = 'cupsource'
 listen_addresses = ''

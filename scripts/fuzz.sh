@@ -33,7 +33,7 @@ directory=$STAGE/tmp/fuzz
 stage_user rm -rf "$directory"
 stage_user mkdir -p "$directory"
 stage_run make -s -j2 PG_CONFIG="$stage_bin/pg_config" test/fuzz/build/fuzz.so test/sanitize/first.so || exit 1
-stage_run initdb -D "$directory/data" -A trust -N -E UTF8 --no-locale >"$STAGE/log/initdb" || exit 1
+stage_run initdb -D "$directory/data" -A trust -N -E UTF8 --no-locale >"$STAGE/log/fuzz.initdb" || exit 1
 stage_run tee -a "$directory/data/postgresql.conf" >/dev/null <<END
 fsync = off
 shared_buffers = '16MB'

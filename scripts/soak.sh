@@ -32,7 +32,7 @@ read -r -t 20 port <&"${PARTNER[0]}" || stage_die "the partner did not start"
 
 cluster=$STAGE/tmp/soak
 stage_user rm -rf "$cluster"
-stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >"$STAGE/log/initdb" &&
+stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >"$STAGE/log/soak.initdb" &&
 	stage_run tee -a "$cluster/postgresql.conf" <"$STAGE/src/cupsource.conf" >/dev/null &&
 	stage_run pg_ctl -D "$cluster" -l "$STAGE/log/soak" -s -w -o "-c listen_addresses= -k '$STAGE/tmp' -p 5435" start ||
 	{ cat "$STAGE/log/soak" >&2; exit 1; }

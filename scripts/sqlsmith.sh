@@ -37,7 +37,7 @@ port=$(sed -n 's/.*"port": *\([0-9]*\).*/\1/p' <<<"$line")
 # A query may wait for itself; the statement's timeout is part of what is tested.
 cluster=$STAGE/tmp/sqlsmith
 stage_user rm -rf "$cluster" "$STAGE/log/sqlsmith.server"
-stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >"$STAGE/log/initdb" &&
+stage_run initdb -D "$cluster" -A trust -N -E UTF8 --no-locale >"$STAGE/log/sqlsmith.initdb" &&
 	stage_run tee -a "$cluster/postgresql.conf" <"$STAGE/src/cupsource.conf" >/dev/null &&
 	stage_run tee -a "$cluster/postgresql.conf" >/dev/null <<END &&
 restart_after_crash = off
