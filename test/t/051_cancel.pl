@@ -5,7 +5,9 @@
 # partner hangs, drips, is not to be found, or a budget has to be waited for.
 #
 # Times are taken in the server, where pg_stat_activity says that a session
-# waits and that it has ended its statement.
+# waits and that it has ended its statement.  On a machine that is too busy for
+# that, PostgreSQL's own pg_sleep() ends late as well; what was late there is
+# measured again.
 use strict;
 use warnings;
 use CupsourceTest;
@@ -60,7 +62,7 @@ CREATE SERVER unknown_auth FOREIGN DATA WRAPPER cupsource
   OPTIONS (api 'customhub-v1', base_url 'https://hang.example', auth_url 'https://hang.example', rate_limit '0');
 CREATE USER MAPPING FOR PUBLIC SERVER unknown_auth OPTIONS (api_key 'key1', secret_key 'key2');
 
--- Waits until that backend waits in an extension.
+-- Waits until that backend waits in an extension, or in pg_sleep().
 CREATE PROCEDURE until_waiting(victim integer) LANGUAGE plpgsql AS $$
 DECLARE
 	patience timestamptz := clock_timestamp() + '20 s';
@@ -71,7 +73,7 @@ BEGIN
 			RAISE 'it does not wait: %', (SELECT a FROM pg_stat_activity a WHERE pid = victim);
 		END IF;
 		EXIT WHEN EXISTS (SELECT FROM pg_stat_activity
-			WHERE pid = victim AND state = 'active' AND wait_event_type = 'Extension');
+			WHERE pid = victim AND state = 'active' AND wait_event_type IN ('Extension', 'Timeout'));
 		PERFORM pg_sleep(0.002);
 	END LOOP;
 END $$;
@@ -161,7 +163,35 @@ is($v1_order, 'placed', 'and one whose parcels can be tracked');
 my ($model) = $node->safe_psql('postgres', q{SELECT model_id FROM cs_models(server => 'hub', max_rows => 1)});
 
 my $session = session();
+my $sleeper = session();
 my $number = 0;
+
+# Is the machine too busy for a statement to end at once, whatever it waits for?
+sub is_busy
+{
+	for (1 .. 5)
+	{
+		send_to($sleeper, 'SELECT pg_sleep(60)');
+		my $ms = $observer->query("SELECT cancel($sleeper->{pid})");
+		answer($sleeper);
+		return 1 if $ms > 10;
+	}
+	return 0;
+}
+
+# In how many milliseconds something ended, in a calm moment if that matters.
+sub in_time
+{
+	my ($try, $name) = @_;
+	my $ms;
+
+	for (1 .. 20)
+	{
+		$ms = $try->();
+		last if $ms < 100 || !is_busy();
+	}
+	return cmp_ok($ms, '<', 100, $name);
+}
 
 # All three interrupts of one statement; N in it is another number each time.
 # Any request that arrives meanwhile is counted, if 'path' says which.
@@ -170,26 +200,36 @@ sub interruptible
 	my ($name, $statement, %opt) = @_;
 	my $next = sub { $number++; return $statement =~ s/\bN\b/$number/r };
 
-	$sandbox->forget;
-	send_to($session, $next->());
-	cmp_ok($observer->query("SELECT cancel($session->{pid})"), '<', 100, "$name: cancel within 100 ms");
-	is(answer($session), '57014', "$name: as a cancel");
+	my $state;
+	in_time(sub {
+			$sandbox->forget;
+			send_to($session, $next->());
+			my $ms = $observer->query("SELECT cancel($session->{pid})");
+			$state = answer($session);
+			return $ms;
+		}, "$name: cancel within 100 ms");
+	is($state, '57014', "$name: as a cancel");
 	$sandbox->wait_for_requests(1, path => $opt{path}) if $opt{path};
 	is($sandbox->count(path => $opt{path}), 1, "$name: the request was on its way") if $opt{path};
 
 	ask($session, "SET statement_timeout = '150ms'");
-	is(ask($session, $next->()), '57014', "$name: statement_timeout");
-	cmp_ok(
-		$observer->query("SELECT (extract(epoch FROM state_change - query_start) * 1000 - 150)::integer
-			FROM pg_stat_activity WHERE pid = $session->{pid}"),
-		'<', 100, "$name: within 100 ms");
+	in_time(sub {
+			$state = ask($session, $next->());
+			return $observer->query("SELECT (extract(epoch FROM state_change - query_start) * 1000 - 150)::integer
+				FROM pg_stat_activity WHERE pid = $session->{pid}");
+		}, "$name: statement_timeout within 100 ms");
+	is($state, '57014', "$name: as a cancel");
 	is(ask($session, 'RESET statement_timeout; SELECT 42'), 42, "$name: the session goes on");
 
-	send_to($session, $next->());
-	is($observer->query("SELECT terminate($session->{pid})"), 't', "$name: terminate within 100 ms");
-	is(answer($session), '57P01', "$name: as an administrator's command");
-	eval { $session->{psql}->finish };
-	$session = session();
+	in_time(sub {
+			send_to($session, $next->());
+			my $gone = $observer->query("SELECT terminate($session->{pid})") eq 't';
+			$state = answer($session);
+			eval { $session->{psql}->finish };
+			$session = session();
+			return $gone ? 0 : 150;
+		}, "$name: terminate within 100 ms");
+	is($state, '57P01', "$name: as an administrator's command");
 	return;
 }
 
@@ -266,13 +306,16 @@ interruptible('the budget of an account', q{SELECT * FROM generate_series(1, 5) 
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_products(server => 'shop_v2')}), 142,
 	'after all that the partner is asked as ever');
 
-# Nobody outlives the postmaster.
+# Nobody outlives the postmaster, at least not for longer than pg_sleep().
 
 $sandbox->faults({ action => 'hang' });
 send_to($session, q{SELECT * FROM cs_products(server => 'shop_v2')});
 $observer->query("CALL until_waiting($session->{pid})");
-my $start = time;
+send_to($sleeper, 'SELECT pg_sleep(60)');
+$observer->query("CALL until_waiting($sleeper->{pid})");
 $node->kill9;
+answer($sleeper);
+my $start = time;
 answer($session);
 cmp_ok(time - $start, '<', 0.1, 'the death of the postmaster within 100 ms');
 like($session->{err}, qr/server closed the connection unexpectedly/, 'ends the session');
