@@ -244,7 +244,6 @@ build_account(const ForeignServer *server, Oid userid)
 	CachedAccount *account = palloc0(sizeof(CachedAccount));
 	CsAccount  *public = &account->public;
 	List	   *options;
-	bool		found;
 
 	public->cxt = cxt;
 	public->valid = true;
@@ -253,9 +252,10 @@ build_account(const ForeignServer *server, Oid userid)
 	public->server = pstrdup(server->servername);
 	set_server_options(public, server->options);
 
-	options = cs_mapping_options(server->serverid, userid, &found);
-	if (!found)
+	options = cs_mapping_options(server->serverid, userid, &public->mappingid);
+	if (!OidIsValid(public->mappingid))
 		refuse_no_mapping(public);
+	public->fingerprint = cs_options_fingerprint(server->serverid, public->mappingid);
 	set_secrets(account, options);
 	public->shared = shared_account(public);
 

@@ -20,6 +20,8 @@ typedef struct CsAccount
 {
 	Oid			serverid;
 	Oid			userid;			/* whose mapping it is */
+	Oid			mappingid;		/* his, or that of PUBLIC */
+	uint64		fingerprint;	/* of the options of both, see secret.h */
 	char	   *server;			/* name, server encoding */
 	const CsApi *api;
 	char	   *base_url;		/* without a trailing slash */

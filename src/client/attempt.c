@@ -266,6 +266,9 @@ count_and_log(const CsAttempt *attempt)
 	CsContactSample contact = {
 		.server = attempt->account->server,
 		.account = attempt->account->shared,
+		.serverid = attempt->account->serverid,
+		.mappingid = attempt->account->mappingid,
+		.fingerprint = attempt->account->fingerprint,
 		.rate_limit = attempt->account->rate_limit,
 		.answered = failure->kind == CS_FAILURE_NONE ||
 			(failure->kind == CS_FAILURE_REFUSED && answer->status < 500),

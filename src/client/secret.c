@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
+#include "common/hashfn.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
@@ -105,7 +106,7 @@ options_of(HeapTuple tuple)
 }
 
 List *
-cs_mapping_options(Oid serverid, Oid userid, bool *found)
+cs_mapping_options(Oid serverid, Oid userid, Oid *mappingid)
 {
 	HeapTuple	tuple;
 	List	   *result;
@@ -115,12 +116,47 @@ cs_mapping_options(Oid serverid, Oid userid, bool *found)
 	if (!HeapTupleIsValid(tuple))
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
 								ObjectIdGetDatum(serverid));
-	*found = HeapTupleIsValid(tuple);
-	if (!*found)
+	*mappingid = InvalidOid;
+	if (!HeapTupleIsValid(tuple))
 		return NIL;
+	*mappingid = ((Form_pg_user_mapping) GETSTRUCT(tuple))->oid;
 	result = options_of(tuple);
 	ReleaseSysCache(tuple);
 	return result;
+}
+
+/* Adds the options of a row to the fingerprint; false: the row is gone. */
+static bool
+add_options(uint64 *fingerprint, int cacheid, Oid oid, AttrNumber attribute)
+{
+	HeapTuple	tuple = SearchSysCache1(cacheid, ObjectIdGetDatum(oid));
+	Datum		options;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	options = SysCacheGetAttr(cacheid, tuple, attribute, &isnull);
+	if (!isnull)
+	{
+		struct varlena *array = PG_DETOAST_DATUM_PACKED(options);
+
+		*fingerprint = hash_bytes_extended((unsigned char *) VARDATA_ANY(array),
+										   (int) VARSIZE_ANY_EXHDR(array), *fingerprint);
+	}
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+uint64
+cs_options_fingerprint(Oid serverid, Oid mappingid)
+{
+	uint64		fingerprint = mappingid;
+
+	if (!add_options(&fingerprint, FOREIGNSERVEROID, serverid,
+					 Anum_pg_foreign_server_srvoptions) ||
+		!add_options(&fingerprint, USERMAPPINGOID, mappingid, Anum_pg_user_mapping_umoptions))
+		return 0;
+	return Max(fingerprint, 1);
 }
 
 /* Adds the webhook secret among the options, if there is one. */
@@ -156,10 +192,11 @@ cs_webhook_secrets(const ForeignServer *server, Oid userid)
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;
-	bool		found;
+	Oid			mappingid;
 
 	if (OidIsValid(userid))
-		return add_secret(NIL, server, cs_mapping_options(server->serverid, userid, &found));
+		return add_secret(NIL, server,
+						  cs_mapping_options(server->serverid, userid, &mappingid));
 
 	/* No index begins with the server. */
 	rel = table_open(UserMappingRelationId, AccessShareLock);

@@ -23,8 +23,11 @@ typedef struct CsSecretFile
 	struct timespec changed;
 } CsSecretFile;
 
-/* The options of the mapping of the role, else of PUBLIC; *found is false without one. */
-extern List *cs_mapping_options(Oid serverid, Oid userid, bool *found);
+/* The options of the mapping of the role, else of PUBLIC; *mappingid is InvalidOid without one. */
+extern List *cs_mapping_options(Oid serverid, Oid userid, Oid *mappingid);
+
+/* What the options of a server and of a mapping are now; 0: one of the two is gone. */
+extern uint64 cs_options_fingerprint(Oid serverid, Oid mappingid);
 
 /*
  * The secret in file->path, without the newline at its end, in the current

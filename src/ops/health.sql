@@ -9,14 +9,15 @@
  */
 
 CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
-  SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since
+  SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since, q.due_at
     FROM cs_internal.monitored_servers AS m
    CROSS JOIN LATERAL (
      SELECT count(*) FILTER (WHERE NOT w.is_held) AS waiting,
             min(CASE WHEN w.state = 'cancelling' THEN w.changed_at ELSE w.created_at END)
               FILTER (WHERE NOT w.is_held) AS oldest_at,
-            count(*) FILTER (WHERE w.is_held) AS held
-       FROM (SELECT o.state, o.created_at, o.changed_at,
+            count(*) FILTER (WHERE w.is_held) AS held,
+            min(w.next_attempt_at) FILTER (WHERE NOT w.is_held) AS due_at
+       FROM (SELECT o.state, o.created_at, o.changed_at, o.next_attempt_at,
                     o.origin <> cs_internal.origin() OR coalesce(c.origin <> cs_internal.origin(), false) AS is_held
                FROM cs_internal.orders AS o
                LEFT JOIN cs_internal.queue_claim AS c ON true
@@ -28,7 +29,8 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
 COMMENT ON VIEW @extschema@.cs_stat_orders IS
 'Per server: how many orders wait to be sent, or are on the wire, and since when the oldest (waiting, oldest_at); how '
 'many of those belong to another cluster (held); of how many the outcome is unknown, and since when (uncertain, '
-'uncertain_since). Figures only; visible as cs_stat_requests is.';
+'uncertain_since); when the first of those that wait is to go out (due_at; NULL: none waits). Figures only; visible as '
+'cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_orders TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_stat_catalogs WITH (security_barrier) AS
@@ -62,7 +64,7 @@ BEGIN ATOMIC
   WITH
   orders AS (
     SELECT coalesce(sum(h.waiting), 0) AS waiting, min(h.oldest_at) AS oldest_at, coalesce(sum(h.held), 0) AS held,
-           coalesce(sum(h.uncertain), 0) AS uncertain, min(h.uncertain_since) AS uncertain_since,
+           min(h.due_at) AS due_at, coalesce(sum(h.uncertain), 0) AS uncertain, min(h.uncertain_since) AS uncertain_since,
            string_agg(quote_ident(h.server), ', ' ORDER BY h.server) FILTER (WHERE h.uncertain > 0) AS uncertain_at,
            (array_agg(h.server ORDER BY h.oldest_at))[1] AS oldest_server
       FROM @extschema@.cs_stat_orders AS h),
@@ -103,14 +105,14 @@ BEGIN ATOMIC
     SELECT 1, 'worker',
            CASE WHEN pg_is_in_recovery() THEN 0
                 WHEN p.launcher IS NULL THEN 2
-                WHEN p.worker IS NULL AND o.oldest_at < now() - interval '15 s' THEN 2
+                WHEN p.worker IS NULL AND o.due_at < now() - interval '15 s' THEN 2
                 ELSE 0 END,
            CASE WHEN pg_is_in_recovery() THEN 'this is a standby, which sends nothing'
                 WHEN p.launcher IS NULL THEN 'the launcher does not run'
                 WHEN p.worker IS NOT NULL THEN 'launcher and worker run'
-                WHEN o.oldest_at < now() - interval '15 s' THEN 'orders wait and no worker runs in this database'
+                WHEN o.due_at < now() - interval '15 s' THEN 'orders wait and no worker runs in this database'
                 ELSE 'the launcher runs, and nothing is to be sent' END,
-           'Look for "cupsource" in the server log; most often max_worker_processes is too small.'
+           'Look for "cupsource" and "background worker" in the server log; most often max_worker_processes is too small.'
       FROM cs_internal.health_processes AS p, orders AS o
     UNION ALL
     SELECT 2, 'queue',
@@ -173,11 +175,12 @@ BEGIN ATOMIC
     UNION ALL
     SELECT 9, 'partner', CASE WHEN a.failures >= 10 THEN 2 WHEN a.failures >= 3 THEN 1 ELSE 0 END,
            CASE WHEN a.known = 0 THEN 'no request since the server started'
-                WHEN a.failures >= 3 THEN format('server "%s": %s requests in a row without a usable answer, the last one was %s',
+                WHEN a.failures >= 3 THEN format('server "%s": %s requests in a row without a usable answer, %s',
                                                  a.failing, a.failures,
-                                                 coalesce('at ' || date_trunc('second', a.failing_since), 'never'))
+                                                 coalesce('the last one was at ' || date_trunc('second', a.failing_since),
+                                                          'and none before'))
                 ELSE 'the partners answer' END,
-           'See cs_stat_requests for the kind of failures, and the server log with cupsource.log_requests = on.'
+           'The partner, or the way to it, is down: cs_queue has the errors of orders that wait, which go out by themselves; cs_stat_requests tells the kinds of failures, and cupsource.log_requests = on logs each.'
       FROM accounts AS a)
   SELECT f.check_name, (ARRAY['ok', 'warn', 'fail'])[f.badness + 1], f.detail,
          CASE WHEN f.badness > 0 THEN f.advice END

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "src/base/state.h"
+#include "src/client/secret.h"
 #include "src/shared/contact.h"
 #include "src/shared/serve.h"
 #include "src/shared/stats.h"
@@ -131,6 +132,30 @@ time_or_null(TimestampTz time, bool *isnull)
 	return TimestampTzGetDatum(time);
 }
 
+/*
+ * Does the contact tell of an account that is used so now?  One whose mapping
+ * is gone does not, nor one whose options were altered once there was a request
+ * with the new ones; until then it is not charged with what went wrong before.
+ */
+static bool
+is_current(CsContact *contacts, int ncontacts, CsContact *contact)
+{
+	uint64		fingerprint = cs_options_fingerprint(contact->serverid, contact->mappingid);
+
+	if (fingerprint == 0)
+		return false;
+	if (fingerprint == contact->fingerprint)
+		return true;
+	for (int i = 0; i < ncontacts; i++)
+	{
+		if (contacts[i].mappingid == contact->mappingid && contacts[i].fingerprint == fingerprint)
+			return false;
+	}
+	contact->failures_in_a_row = 0;
+	contact->unauthorized_at = 0;
+	return true;
+}
+
 /* cs_internal.stat_accounts(): a row per server of this database and account used through it. */
 Datum
 cs_sql_stat_accounts(PG_FUNCTION_ARGS)
@@ -146,11 +171,13 @@ cs_sql_stat_accounts(PG_FUNCTION_ARGS)
 	contacts = cs_contact_copy(&ncontacts);
 	for (i = 0; i < ncontacts; i++)
 	{
-		const CsContact *contact = &contacts[i];
+		CsContact  *contact = &contacts[i];
 		Datum		values[ACCOUNT_COLUMNS];
 		bool		nulls[ACCOUNT_COLUMNS] = {0};
 		int			n = 0;
 
+		if (!is_current(contacts, ncontacts, contact))
+			continue;
 		values[n++] = CStringGetTextDatum(contact->server);
 		values[n++] = CStringGetTextDatum(contact->account);
 		values[n++] = Int32GetDatum(contact->rate_limit);

@@ -102,7 +102,8 @@ COMMENT ON VIEW @extschema@.cs_stat_accounts IS
 'last minute, by all databases; waiting: requests that wait for the next; paused_ms: the partner has asked for a pause '
 '(429). clock_skew_ms: the partner''s clock minus ours, by its last Date header, to half a second. answered_at, '
 'failed_at: the last request with and without a usable answer; failures_in_a_row: since the last answer; '
-'unauthorized_at: the credentials were refused (401, 403) and not taken since. Visible as cs_stat_requests is.';
+'unauthorized_at: the credentials were refused (401, 403) and not taken since. What went wrong with other options than '
+'the server and the mapping have now is forgotten. Visible as cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_accounts TO PUBLIC;
 
 CREATE FUNCTION @extschema@.cs_stat_reset() RETURNS pg_catalog.void

@@ -64,6 +64,15 @@ write_down(ContactSlot *slot, const CsContactSample *sample, TimestampTz now)
 	CsContact  *contact = &slot->contact;
 
 	SpinLockAcquire(&slot->mutex);
+	if (contact->fingerprint != sample->fingerprint)
+	{
+		/* What went wrong with other options says nothing about these. */
+		contact->serverid = sample->serverid;
+		contact->mappingid = sample->mappingid;
+		contact->fingerprint = sample->fingerprint;
+		contact->failures_in_a_row = 0;
+		contact->unauthorized_at = 0;
+	}
 	contact->rate_limit = sample->rate_limit;
 	contact->last_at = now;
 	if (sample->answered)

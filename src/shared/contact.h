@@ -17,6 +17,9 @@ typedef struct CsContactSample
 {
 	const char *server;
 	const CsSharedAccount *account;
+	Oid			serverid;
+	Oid			mappingid;
+	uint64		fingerprint;	/* of the options with which it was sent */
 	int			rate_limit;		/* per minute; 0: none */
 	bool		answered;		/* the partner did; a refusal of the request's content counts */
 	bool		unauthorized;	/* it did not take the credentials */
@@ -28,6 +31,9 @@ typedef struct CsContactSample
 typedef struct CsContact
 {
 	char		server[NAMEDATALEN];
+	Oid			serverid;
+	Oid			mappingid;		/* of the last request */
+	uint64		fingerprint;	/* of the options with which it was sent */
 	char		account[9];		/* tells accounts of a server apart; says nothing about the key */
 	int			rate_limit;
 	int			failures_in_a_row;	/* requests without a usable answer */

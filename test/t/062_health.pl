@@ -44,10 +44,26 @@ like(check('token'), qr/^ok\|oldest token: 00:00:0\d old, ends in 23:59:5\d\|f$/
 $node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v1 OPTIONS (SET api_key 'revoked')});
 is(query_state($node, q{SELECT * FROM cs_products(server => 'shop_v1')}), 'PA401', 'a key is not taken');
 is(check('token'), 'fail|the partner refuses the credentials of shop_v1|t', 'and that is a failure');
-$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v1 OPTIONS (SET api_key 'cs_live_v1_demo')});
-$node->restart;
+$sandbox->control(POST => 'keys', { api => 'cupsource-v1', key => 'cs_live_new' });
+$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v1 OPTIONS (SET api_key 'cs_live_new')});
+is(statuses(), '', 'until it is altered');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_stat_accounts WHERE server = 'shop_v1'}), 2, 'then nothing is known of the new one,');
 $node->safe_psql('postgres', q{SELECT * FROM cs_products(server => 'shop_v1'); SELECT * FROM cs_models(server => 'hub')});
-is(statuses(), '', 'until another one is');
+is(statuses(), '', 'or that it is taken');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_stat_accounts WHERE server = 'shop_v1'}), 1, 'and the old ones are forgotten');
+$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v1 OPTIONS (SET api_key 'cs_live_v1_demo')});
+$node->safe_psql('postgres', q{SELECT * FROM cs_products(server => 'shop_v1')});
+$node->safe_psql('postgres', q{CREATE SERVER gone FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1', base_url 'http://127.0.0.1:9/v1');
+	CREATE USER MAPPING FOR PUBLIC SERVER gone OPTIONS (api_key 'x')});
+query_state($node, q{SELECT * FROM cs_products(server => 'gone')}) for 1 .. 3;
+like(check('partner'), qr/^warn\|server "gone": 3 requests in a row without a usable answer, and none before\|t$/, 'an address at which nobody answers');
+$node->safe_psql('postgres', q{ALTER SERVER gone OPTIONS (SET base_url '} . $sandbox->url . q{/v1')});
+is(check('partner'), 'ok|the partners answer|f', 'is altered');
+$node->safe_psql('postgres', q{ALTER SERVER gone OPTIONS (SET base_url 'http://127.0.0.1:9/v1')});
+query_state($node, q{SELECT * FROM cs_products(server => 'gone')}) for 1 .. 3;
+like(check('partner'), qr/^warn/, 'or back again');
+$node->safe_psql('postgres', 'DROP SERVER gone CASCADE');
+is(check('partner'), 'ok|the partners answer|f', 'or dropped');
 
 #
 # The partner's clock, and whether it answers
@@ -195,7 +211,9 @@ $node->safe_psql('postgres', 'ALTER SYSTEM SET max_worker_processes = 2');
 $node->restart;
 like(check('worker'), qr/^ok\|the launcher runs/, 'room for the launcher alone (and that of logical replication)');
 $node->safe_psql('postgres', sprintf $order, 'waits-2');
-$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET created_at = now() - interval '16 s' WHERE state = 'queued'});
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET next_attempt_at = now() + interval '1 hour', created_at = now() - interval '16 s' WHERE state = 'queued'});
+is(check('worker'), 'ok|the launcher runs, and nothing is to be sent|f', 'which is no harm while the next try of an order is not due');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET next_attempt_at = now() - interval '16 s' WHERE state = 'queued'});
 is(check('worker'), 'fail|orders wait and no worker runs in this database|t', 'and not for orders');
 
 $sandbox->stop;
