@@ -98,7 +98,7 @@ stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what 
 demo:   ## the whole story on a throwaway PostgreSQL and the sandbox; KEEP=1 leaves it running
 	@KEEP='$(KEEP)' scripts/demo.sh
 
-test:   ## every test; ONLY="checks build lint unit fuzz sandbox regress isolation pgtap tap"; STAGE=/tmp/x
+test:   ## every test; ONLY="checks unit sandbox regress isolation pgtap build lint fuzz tap"; STAGE=/tmp/x
 	@ONLY='$(ONLY)' STAGE='$(STAGE)' scripts/test.sh
 
 test-matrix: ## the tests on PostgreSQL 15, 17 and 18, each in a Debian of its own; VERSIONS="17 18" ONLY=tap TESTS=test/t/010_orders.pl CHROOTS=/var/tmp/x

@@ -14,7 +14,8 @@
 
 . "$(dirname "$0")/stage.sh"
 
-parts="checks build lint unit fuzz sandbox regress isolation pgtap tap"
+# What is over in seconds comes first.
+parts="checks unit sandbox regress isolation pgtap build lint fuzz tap"
 only=${ONLY:-$parts}
 for part in $only; do
 	case " $parts " in
