@@ -243,9 +243,10 @@ stage_stop()
 	done
 }
 
-# Stop, and remove what was temporary.
+# Stop, and remove what was temporary; a second signal is not to end that halfway.
 stage_close()
 {
+	trap '' INT TERM HUP
 	[ -n "$STAGE" ] && [ -d "$STAGE" ] || return
 	stage_stop
 	cd /
