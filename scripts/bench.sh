@@ -3,6 +3,7 @@
 # bench.sh: the measurements, as ratios in one run.
 #
 #   PRODUCTS=100000 ROUNDS=5 ONLY="live cost refresh catalog trigger orders", or ONLY=http
+#   ONLY=million         the catalogue with 1,000,000 products, against the one above; takes long
 #
 # The partner is nginx with generated pages, over http and https; the yardstick
 # is the least program that does the same (test/bench/limits.c).  What is
@@ -31,7 +32,13 @@ stage_user mkdir -p "$directory"
 stage_run gcc -O2 -Wall -o "$directory/limits" test/bench/limits.c \
 	$(pkg-config --cflags --libs libcurl json-c) || exit 1
 stage_run gcc -O2 -Wall -o "$directory/partner" test/bench/partner.c || exit 1
-stage_run python3 test/bench/pages.py "$directory/pages" "$products" || exit 1
+stage_run rm -rf "$directory/pages"
+stage_run python3 test/bench/pages.py "$directory/pages/v2" "$products" || exit 1
+stage_run python3 test/bench/pages.py "$directory/pages/tenth/v2" $(((products + 9) / 10)) || exit 1
+stage_run python3 test/bench/pages.py "$directory/pages/small/v2" 1 || exit 1
+case " ${ONLY:-} " in
+	*" million "*) stage_run python3 test/bench/pages.py "$directory/pages/million/v2" 1000000 || exit 1 ;;
+esac
 
 # The sandbox makes the certificates; it has nothing else to do here.
 stage_run python3 test/sandbox/server.py --parent --tls "$directory/tls" </dev/null >/dev/null || exit 1
@@ -68,8 +75,8 @@ stage_run tee -a "$directory/data/postgresql.conf" >/dev/null <<END
 shared_preload_libraries = 'cupsource'
 listen_addresses = ''
 unix_socket_directories = '$STAGE/tmp'
-shared_buffers = '256MB'
-max_wal_size = '4GB'
+shared_buffers = '1GB'
+max_wal_size = '16GB'
 checkpoint_timeout = '1h'
 autovacuum = off
 END

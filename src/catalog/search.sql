@@ -31,65 +31,235 @@ COMMENT ON FUNCTION cs_internal.usable_servers(oid, text) IS
 'The accounts that a user may use, or the one that is named; 42704 if he may not use that.';
 REVOKE ALL ON FUNCTION cs_internal.usable_servers(oid, text) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.search(user_id oid, sku_prefix text, words text, size text, colour text, material text,
-  certification text, category text, min_price numeric, max_price numeric, most bigint, server text)
+/*
+ * How a word is found among 1,000,000 SKUs in a few milliseconds.
+ *
+ * The index names all rows that have a word before the first one can be read.
+ * So the samples that it holds (terms.c) are asked first, the smallest at once;
+ * what is lacking then comes from the next, eight times as large: no list is
+ * much longer than what is to be found.  The parts of a UNION ALL are executed
+ * one after the other, and not at all once LIMIT has its rows.
+ *
+ * The beginning of a word makes the index gather all rows with such a word,
+ * however few have the other words, too.  If by the smallest sample it is more
+ * frequent than they are, what they find is compared with it.
+ *
+ * A range of SKUs or prices is walked through first, as far as a thousand rows.
+ */
+
+CREATE VIEW cs_internal.findable_products AS
+  SELECT p.server, p.sku, p.product_id, p.name, p.unit_price, p.list_price, p.currency, p.min_order_qty, p.stock_status,
+         p.lead_time_days, p.fetched_at,
+         cs_internal.search_marks(p.product_id) AS marks,
+         cs_internal.search_vector(p.product_id, p.server, ARRAY[p.name, p.brand, p.code], 'mgsc',
+           ARRAY[p.material, p.category, p.capacity] || p.certifications) AS terms,
+         NULL::tsvector AS model_terms
+    FROM cs_internal.products AS p
+   WHERE p.discontinued_at IS NULL;
+COMMENT ON VIEW cs_internal.findable_products IS 'Products on offer as rows of cs_prices, and what they are found by.';
+
+CREATE VIEW cs_internal.findable_variations AS
+  SELECT v.server, v.sku, v.model_id AS product_id, concat_ws(' / ', m.name, v.variation_description, v.variation2_description) AS name,
+         v.unit_price, v.list_price, v.currency, NULL::bigint AS min_order_qty, NULL::text AS stock_status,
+         NULL::integer AS lead_time_days, v.fetched_at,
+         cs_internal.search_marks(v.variation_id) AS marks,
+         cs_internal.search_vector(v.variation_id, v.server, ARRAY[v.variation_description, v.variation2_description], 'sh',
+           ARRAY[v.variation_description, v.variation2_description]) AS terms,
+         cs_internal.search_vector('', m.server, ARRAY[m.name, m.brand, m.code], 'm', ARRAY[m.material]) AS model_terms
+    FROM cs_internal.variations AS v
+    LEFT JOIN cs_internal.models AS m ON m.server = v.server AND m.model_id = v.model_id
+   WHERE v.discontinued_at IS NULL AND v.is_active IS NOT FALSE;
+COMMENT ON VIEW cs_internal.findable_variations IS
+'Variations on offer as rows of cs_prices, and what they are found by: their own words and those of their model.';
+
+CREATE FUNCTION cs_internal.search_sample(items bigint) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT CASE WHEN items >= 512000 THEN 3 WHEN items >= 64000 THEN 2 WHEN items >= 8000 THEN 1 ELSE 0 END;
+END;
+COMMENT ON FUNCTION cs_internal.search_sample(bigint) IS 'The smallest sample of so many rows that has some hundred (search_marks); 0: none.';
+REVOKE ALL ON FUNCTION cs_internal.search_sample(bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.search_hits(query tsquery, kinds text[]) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
+BEGIN
+  RETURN (SELECT count(*) FROM (
+    (SELECT FROM cs_internal.findable_products AS i WHERE i.terms @@ query AND 'products' = ANY (kinds) LIMIT 50)
+    UNION ALL
+    (SELECT FROM cs_internal.findable_variations AS i WHERE i.terms @@ query AND 'variations' = ANY (kinds) LIMIT 50)) AS h);
+END $$;
+COMMENT ON FUNCTION cs_internal.search_hits(tsquery, text[]) IS 'How many rows are found by this, counted up to some fifty.';
+REVOKE ALL ON FUNCTION cs_internal.search_hits(tsquery, text[]) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.search_words(servers text[], kinds text[], words text, tagged text[], sku_prefix text,
+  min_price numeric, max_price numeric, most bigint)
+RETURNS SETOF @extschema@.cs_prices
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+DECLARE
+  wanted tsquery := cs_internal.search_query(NULL, 0, 'all', words, 'shmcg', tagged);
+  prefix text := nullif(sku_prefix, '');
+  alone boolean := cs_internal.search_query(NULL, 0, 'rest', words, 'shmcg', tagged) IS NULL;
+  items bigint := (SELECT sum(c.reltuples) FROM pg_class AS c
+                    WHERE c.oid IN ('cs_internal.products'::regclass, 'cs_internal.variations'::regclass));
+  largest record;
+  sample integer;
+  every integer;
+  hits bigint := 0;
+  which text := 'all';
+BEGIN
+  SELECT r.server, r.skus INTO largest FROM cs_internal.catalog_runs AS r WHERE r.server = ANY (servers)
+   ORDER BY r.skus DESC LIMIT 1;
+  -- The smallest one that has some hundred rows of the account; of no use if all that there is, is wanted.
+  sample := CASE WHEN most IS NULL THEN 0 ELSE cs_internal.search_sample(largest.skus) END;
+  -- The smallest one that has some hundred rows of all accounts.
+  every := cs_internal.search_sample(greatest(items, largest.skus));
+  IF every > 0 THEN
+    hits := cs_internal.search_hits(cs_internal.search_query(NULL, every, 'beginning', words, 'shmcg', tagged), kinds);
+  END IF;
+  IF hits > 10 AND NOT (alone AND largest.skus * 2 > items)
+     AND hits > cs_internal.search_hits(cs_internal.search_query(
+       CASE WHEN largest.skus * 2 > items THEN NULL ELSE coalesce(largest.server, servers[1]) END,
+       every, 'rest', words, 'shmcg', tagged), kinds) THEN
+    which := 'rest';
+  END IF;
+
+  -- No other index than that of the words is to be used: server || '', terms || ''.
+  RETURN QUERY
+  SELECT f.*
+    FROM unnest(servers) AS n (server)
+    CROSS JOIN LATERAL (
+      -- The index need not look for an account that most rows are of.
+      SELECT CASE WHEN which = 'rest' AND alone
+                    OR NOT EXISTS (SELECT FROM cs_internal.catalog_runs AS r WHERE r.server = n.server AND r.skus * 2 > items)
+                  THEN n.server END AS name OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+      SELECT n.server COLLATE "C" AS server,
+             cs_internal.search_query(t.name, 3, which, words, 'shmcg', tagged) AS query3,
+             cs_internal.search_query(t.name, 2, which, words, 'shmcg', tagged) AS query2,
+             cs_internal.search_query(t.name, 1, which, words, 'shmcg', tagged) AS query1,
+             cs_internal.search_query(t.name, 0, which, words, 'shmcg', tagged) AS query0,
+             cs_internal.search_query(n.server, 0, 'any', words, 'shmcg', tagged) AS any_of OFFSET 0) AS a
+    CROSS JOIN LATERAL (
+      SELECT i.server, i.sku, i.product_id, i.name, i.unit_price, i.list_price, i.currency, i.min_order_qty, i.stock_status,
+             i.lead_time_days, i.fetched_at
+        FROM (
+          SELECT p.* FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample = 3 AND p.terms @@ a.query3
+          UNION ALL
+          SELECT p.* FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample >= 2 AND p.terms @@ a.query2 AND (p.marks = 2 OR sample = 2)
+          UNION ALL
+          SELECT p.* FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample >= 1 AND p.terms @@ a.query1 AND (p.marks = 1 OR sample = 1)
+          UNION ALL
+          SELECT p.* FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND p.terms @@ a.query0 AND (p.marks = 0 OR sample = 0)
+          UNION ALL
+          SELECT v.* FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample = 3 AND v.terms @@ a.query3
+          UNION ALL
+          SELECT v.* FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample >= 2 AND v.terms @@ a.query2 AND (v.marks = 2 OR sample = 2)
+          UNION ALL
+          SELECT v.* FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample >= 1 AND v.terms @@ a.query1 AND (v.marks = 1 OR sample = 1)
+          UNION ALL
+          SELECT v.* FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND v.terms @@ a.query0 AND (v.marks = 0 OR sample = 0)
+          UNION ALL
+          -- Some of the words are its model's.
+          SELECT v.* FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND v.model_terms @@ a.any_of AND (v.model_terms || v.terms) @@ wanted
+             AND NOT (v.terms || '') @@ wanted) AS i
+       WHERE i.server || '' = a.server
+         AND (which = 'all' OR (coalesce(i.model_terms, '') || i.terms) @@ wanted)
+         AND (prefix IS NULL OR i.sku ^@ prefix)
+         AND (min_price IS NULL OR i.unit_price >= min_price)
+         AND (max_price IS NULL OR i.unit_price <= max_price)
+       LIMIT most) AS f
+   ORDER BY CASE WHEN prefix IS NOT NULL THEN f.sku END, f.unit_price, f.sku, f.server
+   LIMIT most;
+END $$;
+COMMENT ON FUNCTION cs_internal.search_words(text[], text[], text, text[], text, numeric, numeric, bigint) IS
+'What is found by words; of more than so many, those of the smallest samples.';
+REVOKE ALL ON FUNCTION cs_internal.search_words(text[], text[], text, text[], text, numeric, numeric, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.search_range(servers text[], kinds text[], wanted tsquery, sku_prefix text, min_price numeric,
+  max_price numeric, range_from bigint, range_rows bigint, most bigint)
 RETURNS SETOF @extschema@.cs_prices
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
+  -- Only what is asked for: each combination has its index, and what that does not decide is a filter.
+  part CONSTANT text := concat(
+    'SELECT i.* FROM (SELECT * FROM cs_internal.findable_%s AS x WHERE x.server = a.server',
+    CASE WHEN sku_prefix <> '' THEN ' AND x.sku ^@ $3' END,
+    CASE WHEN min_price IS NOT NULL THEN ' AND x.unit_price >= $4' END,
+    CASE WHEN max_price IS NOT NULL THEN ' AND x.unit_price <= $5' END,
+    ' ORDER BY ', CASE WHEN sku_prefix <> '' THEN 'x.sku' ELSE 'x.unit_price' END, ' OFFSET $6 LIMIT $7) AS i',
+    CASE WHEN wanted IS NOT NULL THEN ' WHERE (coalesce(i.model_terms, '''') || i.terms) @@ $2' END);
+BEGIN
+  RETURN QUERY EXECUTE concat(
+    'SELECT f.* FROM unnest($1) AS n (server) CROSS JOIN LATERAL (SELECT n.server COLLATE "C" AS server OFFSET 0) AS a ',
+    'CROSS JOIN LATERAL (SELECT i.server, i.sku, i.product_id, i.name, i.unit_price, i.list_price, i.currency, i.min_order_qty, ',
+    'i.stock_status, i.lead_time_days, i.fetched_at FROM ((',
+    (SELECT string_agg(format(part, k), ') UNION ALL (') FROM unnest(kinds) AS k), ')) AS i LIMIT $8) AS f ',
+    'ORDER BY ', CASE WHEN sku_prefix <> '' THEN 'f.sku, ' END, 'f.unit_price, f.sku, f.server LIMIT $8')
+  USING servers, wanted, sku_prefix, min_price, max_price, range_from, range_rows, most;
+END $$;
+COMMENT ON FUNCTION cs_internal.search_range(text[], text[], tsquery, text, numeric, numeric, bigint, bigint, bigint) IS
+'What of this range, or of this part of it, in its order, has these words, if any. The statement is planned for its values.';
+REVOKE ALL ON FUNCTION cs_internal.search_range(text[], text[], tsquery, text, numeric, numeric, bigint, bigint, bigint)
+  FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.search(user_id oid, sku_prefix text, words text, size text, colour text, material text,
+  certification text, category text, min_price numeric, max_price numeric, most bigint, server text)
+RETURNS SETOF @extschema@.cs_prices
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $$
+DECLARE
+  look_at CONSTANT bigint := 1000;
   servers text[] := cs_internal.usable_servers(user_id, server);
-  wanted tsquery := cs_internal.search_query(words, 'shmcg', ARRAY[size, colour, material, certification, category]);
-  any_of tsquery := replace(wanted::text, '&', '|')::tsquery;
-  -- An index for each combination; what it does not decide is a filter.
-  of_item text := concat(
-    CASE WHEN sku_prefix <> '' THEN ' AND i.sku ^@ $4' END,
-    CASE WHEN min_price IS NOT NULL THEN ' AND i.unit_price >= $5' END,
-    CASE WHEN max_price IS NOT NULL THEN ' AND i.unit_price <= $6' END);
-  by_key text := CASE WHEN sku_prefix <> '' THEN 'sku' WHEN wanted IS NULL THEN 'unit_price' END;
-  ordered text := coalesce(' ORDER BY i.' || by_key, '') || ' LIMIT $7';
-  product_terms CONSTANT text := 'cs_internal.search_vector(i.server, ARRAY[i.name, i.brand, i.code], ''mgsc'', '
-    'ARRAY[i.material, i.category, i.capacity] || i.certifications)';
-  variation_terms CONSTANT text := 'cs_internal.search_vector(i.server, ARRAY[i.variation_description, '
-    'i.variation2_description], ''sh'', ARRAY[i.variation_description, i.variation2_description])';
-  model_terms CONSTANT text := 'cs_internal.search_vector(m.server, ARRAY[m.name, m.brand, m.code], ''m'', ARRAY[m.material])';
-  variation CONSTANT text := 'SELECT i.server, i.sku, i.model_id, concat_ws('' / '', m.name, i.variation_description, '
-    'i.variation2_description), i.unit_price, i.list_price, i.currency, NULL::bigint, NULL, NULL::integer, i.fetched_at';
-  on_offer CONSTANT text := ' AND i.discontinued_at IS NULL AND i.is_active IS NOT FALSE';
-  parts text[];
+  tagged text[] := ARRAY[size, colour, material, certification, category];
+  wanted tsquery := cs_internal.search_query(NULL, 0, 'all', words, 'shmcg', tagged);
+  kinds text[] := array_remove(ARRAY[
+    CASE WHEN EXISTS (SELECT FROM cs_internal.products AS p WHERE p.server = ANY (servers)) THEN 'products' END,
+    CASE WHEN EXISTS (SELECT FROM cs_internal.variations AS v WHERE v.server = ANY (servers)) THEN 'variations' END], NULL);
+  walked @extschema@.cs_prices[];
 BEGIN
   IF most < 0 THEN
     RAISE invalid_parameter_value USING MESSAGE = '"max_rows" must not be negative';
+  ELSIF kinds = '{}' THEN
+    RETURN;
+  ELSIF wanted IS NULL THEN
+    RETURN QUERY SELECT r.* FROM cs_internal.search_range(servers, kinds, NULL, sku_prefix, min_price, max_price,
+      0, most, most) AS r;
+    RETURN;
+  ELSIF sku_prefix <> '' OR min_price IS NOT NULL OR max_price IS NOT NULL THEN
+    walked := ARRAY(SELECT r FROM cs_internal.search_range(servers, kinds, wanted, sku_prefix, min_price, max_price,
+      0, look_at, most) AS r);
+    IF cardinality(walked) >= most OR NOT EXISTS (
+      SELECT FROM cs_internal.search_range(servers, kinds, NULL, sku_prefix, min_price, max_price, look_at, 1, 1)) THEN
+      RETURN QUERY SELECT w.* FROM unnest(walked) AS w;
+      RETURN;
+    END IF;
   END IF;
-  parts := ARRAY[concat(
-    'SELECT i.server, i.sku, i.product_id, i.name, i.unit_price, i.list_price, i.currency, i.min_order_qty, ',
-    'i.stock_status, i.lead_time_days, i.fetched_at FROM cs_internal.products AS i ',
-    'WHERE i.server = a.server AND i.discontinued_at IS NULL', of_item,
-    CASE WHEN wanted IS NOT NULL THEN concat(' AND ', product_terms, ' @@ ($2 && a.query)') END, ordered)];
-  IF wanted IS NULL THEN
-    parts := parts || concat(variation, ' FROM cs_internal.variations AS i LEFT JOIN cs_internal.models AS m ',
-      'ON m.server = i.server AND m.model_id = i.model_id WHERE i.server = a.server', on_offer, of_item, ordered);
-  ELSE
-    -- Its own words say it all; or some of them are its model's.
-    parts := parts || concat(variation, ' FROM cs_internal.variations AS i LEFT JOIN cs_internal.models AS m ',
-      'ON m.server = i.server AND m.model_id = i.model_id WHERE ', variation_terms, ' @@ ($2 && a.query)',
-      ' AND i.server = a.server', on_offer, of_item, ordered);
-    parts := parts || concat(variation, ' FROM cs_internal.models AS m JOIN cs_internal.variations AS i ',
-      'ON i.server = m.server AND i.model_id = m.model_id WHERE ', model_terms, ' @@ ($3 && a.query)',
-      ' AND m.server = a.server AND NOT ', variation_terms, ' @@ $2 AND (', model_terms, ' || ', variation_terms, ') @@ $2',
-      on_offer, of_item, ordered);
-  END IF;
-  RETURN QUERY EXECUTE concat(
-    'SELECT f.* FROM unnest($1) AS n (server) CROSS JOIN LATERAL (SELECT n.server COLLATE "C" AS server, ',
-    '(''''''@'' || replace(replace(n.server, ''\'', ''\\''), '''''''', '''''''''''') || '''''''')::tsquery AS query OFFSET 0) AS a ',
-    'CROSS JOIN LATERAL ((', array_to_string(parts, ') UNION ALL ('), ')) AS f (server, sku, product_id, name, unit_price, ',
-    'list_price, currency, min_order_qty, stock_status, lead_time_days, fetched_at) ',
-    'ORDER BY ', CASE by_key WHEN 'sku' THEN 'f.sku, f.unit_price' ELSE 'f.unit_price, f.sku' END, ', f.server LIMIT $7')
-  USING servers, wanted, any_of, sku_prefix, min_price, max_price, coalesce(most, 9223372036854775807);
+  RETURN QUERY SELECT w.* FROM cs_internal.search_words(servers, kinds, words, tagged, sku_prefix, min_price, max_price,
+    most) AS w;
 END $$;
 COMMENT ON FUNCTION cs_internal.search(oid, text, text, text, text, text, text, text, numeric, numeric, bigint, text) IS
-'What cs_search finds for a user. Conditions that are NULL are left out of the statement, which is planned for its values.';
+'What cs_search finds for a user.';
 REVOKE ALL ON FUNCTION cs_internal.search(oid, text, text, text, text, text, text, text, numeric, numeric, bigint, text)
   FROM PUBLIC;
 
@@ -103,7 +273,7 @@ COMMENT ON FUNCTION @extschema@.cs_search(text, text, text, text, text, text, te
 'Searches the cached catalogues of all accounts, or of one, by an index; rows as in cs_prices. words: each is a word of the name, brand or code (CustomHub: of the '
 'model or its variation), whatever its case; the last one may be the beginning of one, from three letters. size, colour, material, certification, category: all their '
 'words are in that attribute; size is also the capacity of a cup. Sorted by SKU after sku_prefix, else by price; of more than max_rows (NULL: no limit), those '
-'come first, except with words or attributes, where it is not said which are found.';
+'come first, except with words or attributes: then they are a sample, the same one while the catalogue stays as it is, in that order.';
 
 -- ---- Offers, compared ----
 

@@ -48,7 +48,7 @@ CREATE TABLE cs_internal.products (
 ) WITH (fillfactor = 90);
 CREATE INDEX products_sku ON cs_internal.products (server, sku) WHERE sku IS NOT NULL;
 CREATE INDEX products_price ON cs_internal.products (server, unit_price) WHERE discontinued_at IS NULL;
-CREATE INDEX products_terms ON cs_internal.products USING gin (cs_internal.search_vector(server,
+CREATE INDEX products_terms ON cs_internal.products USING gin (cs_internal.search_vector(product_id, server,
   ARRAY[name, brand, code], 'mgsc', ARRAY[material, category, capacity] || certifications));
 COMMENT ON TABLE cs_internal.products IS
 'Products of the Cup Source accounts (v1: GET /products; v2: "Products & Catalog"); a product is its own single SKU. Money in major units of currency.';
@@ -92,7 +92,7 @@ CREATE TABLE cs_internal.models (
   detail_due             boolean NOT NULL,
   PRIMARY KEY (server, model_id)
 ) WITH (fillfactor = 90);
-CREATE INDEX models_terms ON cs_internal.models USING gin (cs_internal.search_vector(server,
+CREATE INDEX models_terms ON cs_internal.models USING gin (cs_internal.search_vector('', server,
   ARRAY[name, brand, code], 'm', ARRAY[material]));
 CREATE INDEX models_detail_due ON cs_internal.models (server, model_id) WHERE detail_due;
 COMMENT ON TABLE cs_internal.models IS
@@ -125,7 +125,7 @@ CREATE TABLE cs_internal.variations (
 CREATE INDEX variations_model ON cs_internal.variations (model_id, server) WHERE model_id IS NOT NULL;
 CREATE INDEX variations_sku ON cs_internal.variations (server, sku) WHERE sku IS NOT NULL;
 CREATE INDEX variations_price ON cs_internal.variations (server, unit_price) WHERE discontinued_at IS NULL;
-CREATE INDEX variations_terms ON cs_internal.variations USING gin (cs_internal.search_vector(server,
+CREATE INDEX variations_terms ON cs_internal.variations USING gin (cs_internal.search_vector(variation_id, server,
   ARRAY[variation_description, variation2_description], 'sh', ARRAY[variation_description, variation2_description]));
 COMMENT ON TABLE cs_internal.variations IS
 'Orderable SKUs of the CustomHub models ("Get a model", variations[]), with this dealer''s own prices.';

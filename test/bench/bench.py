@@ -61,9 +61,9 @@ class Bench:
         heading = None
         for against, what, ours, least, unit, ratio, text, good in self.rows:
             if against != heading:
-                print("%-48s %12s %12s %8s  %-22s" % ("", "cupsource", against, "ratio", "bound"))
+                print("%-64s %12s %12s %8s  %-22s" % ("", "cupsource", against, "ratio", "bound"))
                 heading = against
-            print("%-48s %9.2f %-2s %9.2f %-2s %7.2fx  %-22s %s" % (
+            print("%-64s %9.2f %-2s %9.2f %-2s %7.2fx  %-22s %s" % (
                 what, ours, unit, least, unit, ratio, text, "" if good else "MISSED"))
         return all(row[-1] for row in self.rows)
 
@@ -81,6 +81,7 @@ def prepare(bench):
     for name, base, extra in (
             ("big", options.http + "/v2", ""),
             ("tenth", options.http + "/tenth/v2", ""),
+            ("million", options.http + "/million/v2", ""),
             ("small", options.http + "/small/v2", ""),
             ("small_tls", options.https + "/small/v2", ", ca_file '%s'" % options.bundle),
             ("closing_tls", options.closing + "/small/v2", ", ca_file '%s'" % options.bundle)):
@@ -138,64 +139,6 @@ def live_calls(bench):
         bench.row(what, mine, yardstick, "us", (text, bound(yardstick)))
 
 
-# The store alone: the page's rows lie in a table already, in the order in which the
-# partner sends them; a page is a statement.
-STORE = """
-    CREATE TABLE bench_source AS SELECT (row_number() OVER (ORDER BY p.ctid) - 1) / 100 AS page, p.*
-      FROM cs_internal.products AS p WHERE server = 'big';
-    CREATE INDEX ON bench_source (page);
-    CREATE TABLE bench_store (LIKE cs_internal.products INCLUDING ALL);
-    VACUUM ANALYZE bench_source;
-    """
-STORE_COLD = """
-    TRUNCATE bench_store;
-    """
-STORE_PAGES = """
-    DO $$
-    BEGIN
-      FOR n IN (SELECT min(page) FROM bench_source)..(SELECT max(page) FROM bench_source) LOOP
-        %s
-      END LOOP;
-    END $$;
-    """
-
-
-def refresh(bench):
-    """The whole catalogue, cold and unchanged, against fetch + parse + store."""
-    options = bench.options
-    url = options.http + "/v2/products"
-    columns = bench.sql("""
-        SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-         WHERE attrelid = 'cs_internal.products'::regclass AND attnum > 0 AND NOT attisdropped;""")
-    insert = STORE_PAGES % ("INSERT INTO bench_store (%s) SELECT %s FROM bench_source WHERE page = n;"
-                            % (columns, columns))
-    compare = STORE_PAGES % """
-        PERFORM 1 FROM bench_source AS s
-           LEFT JOIN bench_store AS t ON t.server = s.server AND t.product_id = s.product_id
-          WHERE s.page = n AND t.fingerprint IS DISTINCT FROM s.fingerprint;
-        """
-    call = "CALL cs_refresh_catalog('big');"
-    quiet = "SET client_min_messages = warning;"
-    def cold():
-        bench.sql(catalog.EMPTY)
-        return bench.timed(call, quiet + "CHECKPOINT;")
-
-    cold()
-    bench.sql(STORE)
-
-    def least(store, before):
-        return lambda: (bench.limits("fetch", url) + bench.limits("parse", url)
-                        + bench.timed(store, before))
-
-    ours, yardstick = median_of(options.rounds, cold,
-                                least(insert, STORE_COLD + "CHECKPOINT;"))
-    name = "refresh of %d products, " % options.products
-    bench.row(name + "cold", ours, yardstick, "s", ("1.25 x least", 1.25 * yardstick))
-    bench.sql("VACUUM ANALYZE cs_internal.products; VACUUM ANALYZE bench_store;")
-    ours, yardstick = median_of(options.rounds, lambda: bench.timed(call, quiet), least(compare, ""))
-    bench.row(name + "unchanged", ours, yardstick, "s", ("1.25 x least", 1.25 * yardstick))
-
-
 def main():
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -207,18 +150,19 @@ def main():
     parser.add_argument("--partner", required=True)
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="of live, cost, refresh, catalog, trigger, orders; http by its name alone")
+    parser.add_argument("--only", default="", help="of live, cost, refresh, catalog, trigger, orders; million or http by its name alone")
     bench = Bench(parser.parse_args())
     print("cupsource against %s; medians of %d rounds, %d processors"
           % ("the http extension" if bench.options.only == "http" else "the least that must be done",
              bench.options.rounds, os.cpu_count()))
-    measures = {"live": live_calls, "cost": cost.measure, "refresh": refresh,
+    measures = {"live": live_calls, "cost": cost.measure, "refresh": lambda it: catalog.refresh(it, median_of),
                 "catalog": lambda it: catalog.measure(it, median_of),
                 "trigger": trigger.measure, "orders": lambda it: orders.measure(it, median_of),
+                "million": lambda it: catalog.million(it, median_of),
                 # Needs an extension that is not everywhere.
                 "http": lambda it: recipe.measure(it, median_of)}
     prepare(bench)
-    for name in bench.options.only.split() or [name for name in measures if name != "http"]:
+    for name in bench.options.only.split() or [name for name in measures if name not in ("million", "http")]:
         measures[name](bench)
     sys.exit(0 if bench.table() else 1)
 

@@ -1,9 +1,7 @@
 """Pages of a made-up Cup Source v2 catalogue, as nginx serves them.
 
-pages.py DIRECTORY PRODUCTS writes DIRECTORY/v2/products/CURSOR.json, the first
-page as ".json", 100 products each, DIRECTORY/tenth/v2/products/ with a tenth of
-them, and DIRECTORY/small/v2/products/.json with a single product.  The same
-arguments always give the same bytes.
+pages.py DIRECTORY PRODUCTS writes DIRECTORY/products/CURSOR.json, the first page
+as ".json", 100 products each.  The same arguments always give the same bytes.
 """
 
 import json
@@ -44,20 +42,16 @@ def write_list(directory, total):
     """A list of so many products."""
     os.makedirs(directory)
     for first in range(0, total, PAGE):
-        cursor = "c%06d" % first if first else ""
+        cursor = "c%07d" % first if first else ""
         last = min(first + PAGE, total)
         write(os.path.join(directory, cursor + ".json"),
               [product(number) for number in range(first, last)], total,
-              "c%06d" % last if last < total else None)
+              "c%07d" % last if last < total else None)
 
 
 def main():
     """All pages."""
-    directory, total = sys.argv[1], int(sys.argv[2])
-    write_list(os.path.join(directory, "v2/products"), total)
-    write_list(os.path.join(directory, "tenth/v2/products"), max(total // 10, 1))
-    os.makedirs(os.path.join(directory, "small/v2/products"))
-    write(os.path.join(directory, "small/v2/products/.json"), [product(0)], 1, None)
+    write_list(os.path.join(sys.argv[1], "products"), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(62);
+SELECT plan(80);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -64,6 +64,37 @@ SELECT throws_ok($$ SELECT * FROM cs_search(max_rows => -1) $$, '22023', '"max_r
 SELECT throws_ok($$ SELECT * FROM cs_search(server => 'nowhere') $$, '42704', 'server "nowhere" does not exist, or you may not use it', 'an unknown account');
 SELECT cs_internal.mark_products_absent('shop', 1, '{3}', true);
 SELECT is(skus(ARRAY(SELECT s FROM cs_search('dome lid') AS s)), NULL, 'what is discontinued is not found');
+
+-- ---- Samples of a large catalogue ----
+SELECT results_eq($$ SELECT cs_internal.search_marks('k' || n) AS marks, count(*) FROM generate_series(1, 16384) AS n GROUP BY 1 ORDER BY 1 $$,
+  $$ VALUES (0, 15374::bigint), (1, 885), (2, 104), (3, 21) $$, 'a sixteenth of the rows, an eighth of those, and an eighth of these are in samples');
+SELECT is(cs_internal.search_marks(''), 0, 'what has no key is in none');
+SELECT is(cs_internal.search_vector('k' || n, 'x', ARRAY['Cup'], 's', ARRAY['L'])::text, v, 'words of a row in ' || cs_internal.search_marks('k' || n) || ' samples')
+  FROM (VALUES (1, '''@x'' ''cup'' ''s:l''')) AS t (n, v);
+SELECT is(cs_internal.search_query('o''x\', 1, 'all', 'Paper cup', 's', ARRAY['L'])::text, '''#paper'' & ''#cup'':* & ''#s:l'' & ''#@o''''x\\''', 'words in a sample');
+SELECT is(cs_internal.search_query(NULL, 0, 'rest', 'Paper cup', 's', ARRAY['L'])::text, '''paper'' & ''s:l''', 'without the beginning of a word');
+SELECT is(cs_internal.search_query(NULL, 0, 'beginning', 'Paper cup', 's', ARRAY['L'])::text, '''cup'':*', 'and that alone');
+SELECT is(cs_internal.search_query(NULL, 0, 'beginning', 'paper 8', 's', ARRAY['L']), NULL, 'if there is one');
+SELECT is(cs_internal.search_query('x', 0, 'any', 'paper cup', 's', ARRAY['L'])::text, '( ''paper'' | ''cup'':* | ''s:l'' ) & ''@x''', 'any of them');
+SELECT cs_internal.merge_products('shop', array_agg(item('t' || n, 'Tumbler ' || n, n))) FROM generate_series(1, 3000) AS n;
+INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, skus)
+VALUES ('shop', 1, 'complete', 'list', false, now(), now(), 7999);
+CREATE FUNCTION found(words text, most bigint, min_price numeric DEFAULT NULL) RETURNS text LANGUAGE sql AS
+$$ SELECT concat_ws(' ', count(*), count(DISTINCT sku), min(cs_internal.search_marks(product_id)), max(cs_internal.search_marks(product_id)))
+     FROM cs_search(words, max_rows => most, min_price => min_price) $$;
+SELECT is(found('tumbler', 10000), '3000 3000 0 3', 'all have the word');
+SELECT is(found('17 tumb', 10000), '1 1 0 0', 'one has both');
+UPDATE cs_internal.catalog_runs SET skus = 1000000 WHERE server = 'shop';
+SELECT is(found('tumbler', 10000), '3000 3000 0 3', 'and so it is by samples, each row once');
+SELECT is(found('tumbler', 10000, 1001), '2000 2000 0 3', 'with a range');
+SELECT is(found('tumbler', NULL), '3000 3000 0 3', 'without an end');
+SELECT is(found('tumbler', 2), '2 2 3 3', 'the smallest has some of what all have');
+SELECT is(found('17 tumb', 10000), '1 1 0 0', 'what is rare is found, whatever is frequent');
+SELECT is(found('tumbler 170', 10000), '11 11 0 1', 'with beginnings of a word');
+UPDATE cs_internal.catalog_runs SET skus = 20000 WHERE server = 'shop';
+SELECT is(found('tumbler', 10000), '3000 3000 0 3', 'a smaller catalogue has larger samples');
+SELECT is(found('tumbler', 10), '10 10 1 2', 'of which they come');
+UPDATE cs_internal.products SET discontinued_at = now() WHERE product_id LIKE 't%';
 
 -- ---- Offers ----
 SELECT results_eq($$ SELECT server, sku, quantity, unit_price, total, min_order_qty, lead_time_days FROM cs_offers('coffee', 1000) $$,
