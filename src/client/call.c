@@ -9,10 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
 #include "portability/instr_time.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "src/base/guc.h"
 #include "src/client/attempt.h"
@@ -81,6 +84,28 @@ leave_budget(void *arg)
 	cs_limiter_leave(call->shared, &call->ticket);
 }
 
+/*
+ * What has begun with an account may go on for long, page by page: its next
+ * request goes with the keys of now.  Another address is another partner, whose
+ * pages would be no continuation, so then everything ends as it began; so does
+ * what a server that is dropped meanwhile was asked.  A refresh watches its
+ * account itself.
+ */
+static CsAccount *
+account_of_now(MemoryContext cxt, CsAccount *account, CsPriority priority)
+{
+	CsAccount  *now;
+
+	if (priority == CS_PRIORITY_CATALOG || !IsTransactionState())
+		return account;
+	AcceptInvalidationMessages();
+	if (account->valid ||
+		!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(account->serverid)))
+		return account;
+	now = cs_account_get(cxt, account->serverid, account->userid);
+	return now->api == account->api && strcmp(now->base_url, account->base_url) == 0 ? now : account;
+}
+
 CsCall *
 cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 {
@@ -90,6 +115,7 @@ cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 
 	if (strchr(spec->path, '{'))
 		elog(ERROR, "path \"%s\" is not complete", spec->path);
+	account = account_of_now(own, account, spec->priority);
 	call->cxt = own;
 	call->account = account;
 	call->shared = account->shared;

@@ -43,7 +43,7 @@ $sandbox->control(DELETE => 'keys/cupsource-v1/cs_live_v1_demo');
 is(keys_used(), join(' ', ('cs_live_second') x 4), 'the next requests of all of them go with the second');
 is($node->safe_psql('postgres', q{SELECT pid FROM cs_stat_workers WHERE process = 'worker'}), $worker, 'the worker is the same');
 
-# A call that is under way ends as it began; the retry goes with what is altered.
+# A request that is on the wire ends as it began.
 $sandbox->control(POST => 'keys', { api => 'cupsource-v1', key => 'cs_live_third' });
 $sandbox->forget;
 $sandbox->faults({ action => 'hang', method => 'GET', times => 1 });
@@ -64,6 +64,20 @@ $sandbox->forget;
 $sessions[2]->query(q{SELECT count(*) FROM cs_products(server => 'shop_v1')});
 is(join(' ', map { $_->{key} // 'none' } $sandbox->requests), 'cs_live_fourth', 'in an open transaction');
 $sessions[2]->query('COMMIT');
+
+# In the middle of a statement that reads page by page.
+my $paged = CupsourceTest::Sandbox->start('--products' => 450, '--rate-limit' => 0);
+$paged->control(POST => 'keys', { api => 'cupsource-v2', key => "cs_live_$_" }) for qw(one other);
+$sessions[0]->query(q{CREATE SERVER paged FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2', base_url '} . $paged->url . q{/v2');
+	CREATE USER MAPPING FOR PUBLIC SERVER paged OPTIONS (api_key 'cs_live_one');
+	IMPORT FOREIGN SCHEMA api LIMIT TO (products) FROM SERVER paged INTO public; BEGIN; DECLARE pages CURSOR FOR SELECT sku FROM products});
+$sessions[0]->query('FETCH 1 FROM pages');
+$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER paged OPTIONS (SET api_key 'cs_live_other')});
+$paged->control(DELETE => 'keys/cupsource-v2/cs_live_one');
+is(scalar(split /\n/, $sessions[0]->query('FETCH ALL FROM pages')), 449, 'a scan goes on');
+is(join(' ', map { $_->{key} // 'none' } ($paged->requests)[-1]), 'cs_live_other', 'with the new key');
+$sessions[0]->query('COMMIT');
+$paged->stop;
 
 # A token belongs to its key.
 $sessions[0]->query(q{SELECT count(*) FROM cs_models(server => 'hub')});
