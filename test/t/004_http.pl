@@ -288,7 +288,9 @@ for (
 	is($got->{delivery}, 'not_sent', 'a TLS handshake that hangs has sent nothing');
 	like($got->{detail}, qr/^The host name was found after \d+ ms, but no TLS connection came about\.$/, 'and says so');
 	my @all = answers(urls => [ ('https://127.0.0.1:' . $silent->sockport . '/') x 3 ], connect_timeout => 1000);
-	is((grep { $_->{total_ms} < 2000 } @all), 3, 'and no other waits for it');
+
+	# Under memcheck it takes seconds to read the certificates that the system trusts.
+	is((grep { $_->{total_ms} < 2000 } @all), 3, 'and no other waits for it') if $memory_is_ours;
 }
 
 # What an answer tells beside its body.
