@@ -103,7 +103,9 @@ account_of_now(MemoryContext cxt, CsAccount *account, CsPriority priority)
 		!SearchSysCacheExists1(FOREIGNSERVEROID, ObjectIdGetDatum(account->serverid)))
 		return account;
 	now = cs_account_get(cxt, account->serverid, account->userid);
-	return now->api == account->api && strcmp(now->base_url, account->base_url) == 0 ? now : account;
+	if (now->api != account->api || strcmp(now->base_url, account->base_url) != 0)
+		return account;
+	return now;
 }
 
 CsCall *

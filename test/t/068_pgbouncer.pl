@@ -47,7 +47,9 @@ sub client
 my $ready;
 for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 {
-	last if ($ready) = (client('SELECT 1'))[0] =~ /^(1)$/;
+
+	# A psql that finds no pooler ends without reading what it is given.
+	last if ($ready) = ((eval { client('SELECT 1') })[0] // '') =~ /^(1)$/;
 	select undef, undef, undef, 0.1;
 }
 is($ready, 1, 'the pooler runs');
