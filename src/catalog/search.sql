@@ -83,7 +83,7 @@ REVOKE ALL ON FUNCTION cs_internal.search_sample(bigint) FROM PUBLIC;
 CREATE FUNCTION cs_internal.search_hits(query tsquery, kinds text[]) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   RETURN (SELECT count(*) FROM (
@@ -226,7 +226,7 @@ CREATE FUNCTION cs_internal.search(user_id oid, sku_prefix text, words text, siz
 RETURNS SETOF @extschema@.cs_prices
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
+SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
   look_at CONSTANT bigint := 1000;

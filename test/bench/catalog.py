@@ -157,8 +157,8 @@ KINDS_OF_SEARCH = (
 )
 
 
-def searches(bench, products):
-    """Each kind of search, for who sees all accounts and for a role that sees one of many."""
+def searches(bench, server, products):
+    """Each kind of search, of an account by its name and for a role that sees one of many."""
     bench.sql("""
         DO $$
         BEGIN
@@ -172,11 +172,11 @@ def searches(bench, products):
         END $$;
         CREATE ROLE one_of_many;
         GRANT USAGE ON FOREIGN SERVER %s TO one_of_many;
-        """ % (OTHERS, "million" if products == MILLION else "big"))
+        """ % (OTHERS, server))
     bench.sql("VACUUM ANALYZE cs_internal.products;")
     for what, search in KINDS_OF_SEARCH:
-        for whose, role in (("", "NONE"), (", one account", "one_of_many")):
-            p50, p99 = slowest(bench, search, products, role)
+        for whose, role, named in (("", "NONE", ", server => '%s'" % server), (", one account", "one_of_many", "")):
+            p50, p99 = slowest(bench, search + named, products, role)
             bench.row("p99 (p50 %.2f), %s%s" % (p50, what, whose), p99, 5, "ms", ("5 ms", 5))
     bench.sql("DROP OWNED BY one_of_many; DROP ROLE one_of_many;")
     bench.sql(" ".join("DROP SERVER other_%d;" % i for i in range(1, OTHERS + 1)))
@@ -191,7 +191,7 @@ def scale(bench, median_of, server, products, smaller, rounds):
     bench.sql("VACUUM ANALYZE cs_internal.products;")
     wal, rows = unchanged(bench, server)
     bench.row("WAL of an unchanged refresh, %d rows written" % rows, wal, 1, "MB", ("1 MB, no row", 1 if rows == 0 else 0))
-    searches(bench, products)
+    searches(bench, server, products)
 
 
 def measure(bench, median_of):
