@@ -52,14 +52,16 @@ CREATE VIEW cs_internal.findable_products AS
          p.lead_time_days, p.fetched_at,
          cs_internal.search_marks(p.product_id) AS marks,
          cs_internal.search_vector(p.product_id, p.server, ARRAY[p.name, p.brand, p.code], 'mgsc',
-           ARRAY[p.material, p.category, p.capacity] || p.certifications) AS terms,
+           ARRAY[p.material, p.category, p.capacity] OPERATOR(pg_catalog.||) p.certifications) AS terms,
          NULL::tsvector AS model_terms
     FROM cs_internal.products AS p
    WHERE p.discontinued_at IS NULL;
 COMMENT ON VIEW cs_internal.findable_products IS 'Products on offer as rows of cs_prices, and what they are found by.';
+REVOKE ALL ON cs_internal.findable_products FROM PUBLIC;
 
 CREATE VIEW cs_internal.findable_variations AS
-  SELECT v.server, v.sku, v.model_id AS product_id, concat_ws(' / ', m.name, v.variation_description, v.variation2_description) AS name,
+  SELECT v.server, v.sku, v.model_id AS product_id,
+         pg_catalog.concat_ws(' / ', m.name, v.variation_description, v.variation2_description) AS name,
          v.unit_price, v.list_price, v.currency, NULL::bigint AS min_order_qty, NULL::text AS stock_status,
          NULL::integer AS lead_time_days, v.fetched_at,
          cs_internal.search_marks(v.variation_id) AS marks,
@@ -67,10 +69,11 @@ CREATE VIEW cs_internal.findable_variations AS
            ARRAY[v.variation_description, v.variation2_description]) AS terms,
          cs_internal.search_vector('', m.server, ARRAY[m.name, m.brand, m.code], 'm', ARRAY[m.material]) AS model_terms
     FROM cs_internal.variations AS v
-    LEFT JOIN cs_internal.models AS m ON m.server = v.server AND m.model_id = v.model_id
+    LEFT JOIN cs_internal.models AS m ON m.server OPERATOR(pg_catalog.=) v.server AND m.model_id OPERATOR(pg_catalog.=) v.model_id
    WHERE v.discontinued_at IS NULL AND v.is_active IS NOT FALSE;
 COMMENT ON VIEW cs_internal.findable_variations IS
 'Variations on offer as rows of cs_prices, and what they are found by: their own words and those of their model.';
+REVOKE ALL ON cs_internal.findable_variations FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.search_sample(items bigint) RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
