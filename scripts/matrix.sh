@@ -56,7 +56,7 @@ upgrade_from_15()
 
 	add_bookworm "$suite" &&
 		system_inside "$suite" bash -c '
-			cd /src/cupsource
+			cd /src/cupsource && rm -rf /src/new /src/old
 			scripts/stage.sh /src/new >/dev/null || exit 1
 			PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config scripts/stage.sh /src/old >/dev/null || exit 1
 			/src/new/run env CUPSOURCE_OLD=/src/old/pg/usr/lib/postgresql/15/bin prove -I test/t/lib test/matrix/pg_upgrade.pl'
