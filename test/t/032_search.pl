@@ -65,7 +65,7 @@ sub rows_read
 
 	for my $node (grep {/Scan [^\n]*\bproducts\b/} split /->/, $plan)
 	{
-		$sum += $1 * $2 if $node =~ /\(actual rows=(\d+) loops=(\d+)\)/;
+		$sum += $1 * $2 if $node =~ /\(actual rows=([\d.]+) loops=(\d+)\)/;
 		$sum += $1 while $node =~ /Rows Removed by (?:Filter|Index Recheck): (\d+)/g;
 	}
 	return $sum;
@@ -106,7 +106,7 @@ sql(q{INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, s
 	VALUES ('shop_7', 1, 'complete', 'list', false, now(), now(), 9000)});
 my $frequent = plans('one', q{SELECT * FROM cs_search(material => 'pla', max_rows => 20, server => 'shop_7');});
 my $named = 0;
-$named += $1 * $2 while $frequent =~ /Bitmap Index Scan on products_terms [^\n]*\(actual rows=(\d+) loops=(\d+)\)/g;
+$named += $1 * $2 while $frequent =~ /Bitmap Index Scan on products_terms [^\n]*\(actual rows=([\d.]+) loops=(\d+)\)/g;
 cmp_ok($named, '>=', 20, 'what most rows have is found in a sample');
 cmp_ok($named, '<', 60, 'which is no larger than it has to be');
 cmp_ok(rows_read($frequent), '<', 40, 'and of which no more is read than is wanted');
