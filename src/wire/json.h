@@ -30,7 +30,7 @@ typedef enum CsJsonType
 #define CS_JSON_MAX_DEPTH 32
 
 /*
- * Lexical check of what json-c would let pass (src/wire/json_scan.c): valid
+ * Lexical check, before a tree is made (src/wire/json_scan.c): valid
  * UTF-8 without NUL, strings without raw control characters, \u0000 or lone
  * surrogates, RFC 8259 numbers and literals, depth within CS_JSON_MAX_DEPTH.
  * Returns NULL if sound, else what is wrong, with *offset at the place.

@@ -299,7 +299,7 @@ cs_json_scan(const char *text, size_t length, size_t *offset)
 				break;
 			case '}':
 			case ']':
-				/* Whether it closes anything is json-c's to say. */
+				/* Whether it closes anything is json_tree.c's to say. */
 				if (depth > 0)
 					depth--;
 				p++;
