@@ -3,9 +3,9 @@
  *	  What was not in the partner's list any more.
  *
  * An unchanged row must not be written, so that it was seen cannot be noted
- * with it.  A Bloom filter notes it, in a few MB whatever the number of rows:
- * it may take an absent row for one that was seen (in about one case of a
- * thousand at worst, and differently in each run), never the other way.
+ * with it.  A Bloom filter notes it, in 16 MB at most whatever the number of
+ * rows: it may take an absent row for one that was seen (hardly ever up to a
+ * million rows, and differently in each run), never the other way.
  *
  * Pages shift while rows come and go, so a row may be missed although it is
  * there.  Absence counts when the list is read by cursor and the partner's
@@ -56,8 +56,12 @@ cs_absent_see(CsRun *run, uint64 key)
 	{
 		MemoryContext old = MemoryContextSwitchTo(run->cxt);
 
-		/* Twice the rows to be expected: four bytes for each. */
-		run->seen = bloom_create(2 * Max(Max(run->total, run->products), 10000), FILTER_MAX_KB,
+		/*
+		 * Eight times the rows to be expected, which makes 8 to 16 bytes for
+		 * each: up to a million of them not one is taken for another, as a rule,
+		 * and what was seen is what is stored (cs_absent_mark).
+		 */
+		run->seen = bloom_create(8 * Max(Max(run->total, run->products), 10000), FILTER_MAX_KB,
 								 (uint64) run->number);
 		MemoryContextSwitchTo(old);
 	}

@@ -135,9 +135,11 @@ REVOKE ALL ON FUNCTION cs_internal.details_unseen(text, text, bigint) FROM PUBLI
 CREATE FUNCTION cs_internal.items_on_offer(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 AS $$
 BEGIN
+  -- In the order of the index: a table that was just filled has no statistics, and
+  -- without them all that follows would be sorted for each thousand.
   -- An account has products or models, never both.
   RETURN QUERY
   (SELECT p.product_id AS id FROM cs_internal.products AS p

@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(59);
+SELECT plan(61);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -136,6 +136,20 @@ SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width1}') $$, '42P08', 'the ch
   'a charge is never guessed');
 SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width9}') $$, '22023',
   'SKU "V-v1" cannot be printed at placement "width9"', 'an unknown placement is refused');
+
+-- ---- What is looked at for what is absent, in a table that was just filled ----
+CREATE SERVER large FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
+INSERT INTO cs_internal.products (server, product_id, fetched_at, price_since, fingerprint)
+SELECT 'large', 'p' || n || repeat('x', 300), now(), now(), n FROM generate_series(10001, 16000) AS n;
+CREATE FUNCTION entries_read() RETURNS bigint LANGUAGE sql AS
+$$ SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid))::bigint FROM pg_index
+    WHERE indrelid IN ('cs_internal.products'::regclass, 'cs_internal.models'::regclass) $$;
+-- The plan that is made for any thousand, as after a few of them.
+SET LOCAL plan_cache_mode = force_generic_plan;
+CREATE TEMP TABLE read_before AS SELECT entries_read() AS entries;
+SELECT is((SELECT left(min(i), 6) || ' ' || left(max(i), 6) || ' ' || count(*) FROM cs_internal.items_on_offer('large', 'p12001', 1000) AS i),
+  'p12001 p13000 1000', 'a thousand after one, in order');
+SELECT is(entries_read() - entries, 1000::bigint, 'are all that is read in the index') FROM read_before;
 
 SELECT * FROM finish();
 ROLLBACK;
