@@ -12,8 +12,11 @@
 /* Above this many a minute, departures of one tick share an entry. */
 #define TICK_US (CS_BUDGET_WINDOW_US / CS_BUDGET_ENTRIES)
 
-/* How late a request that was told when to come back may be. */
-#define MARK_GRACE_US INT64CONST(100000)
+/*
+ * How late a request that was told when to come back may be: a busy machine
+ * wakes it late.  One that was killed costs its place for as long.
+ */
+#define MARK_GRACE_US INT64CONST(500000)
 
 /* How much later it still counts as the one that has waited. */
 #define MARK_KEPT_US INT64CONST(1000000)
