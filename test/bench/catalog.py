@@ -81,20 +81,37 @@ def refresh(bench, median_of):
     against_least(bench, median_of, "big", bench.options.products, bench.options.rounds)
 
 
+def anonymous_kb(pid):
+    """RssAnon of a process; 0: it has ended."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("RssAnon")), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def growth(bench, server):
-    """Megabytes by which a first refresh makes its backend grow, beyond a small call."""
+    """Megabytes by which a first refresh makes its backend grow at most, beyond a small call."""
     bench.sql(EMPTY)
-    done = subprocess.run(("psql", "-XqAt", "-v", "ON_ERROR_STOP=1"), input="""
-        SET client_min_messages = warning;
-        SELECT pg_backend_pid() AS pid \\gset
-        \\setenv PID :pid
-        SELECT count(*) FROM cs_products(server => 'small');
-        \\! grep RssAnon /proc/$PID/status
-        %s
-        \\! grep RssAnon /proc/$PID/status
-        """ % call(server), capture_output=True, text=True, check=True)
-    before, after = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("RssAnon"))
-    return max((after - before) / 1024, 0.01)
+    with subprocess.Popen(("psql", "-XqAt", "-v", "ON_ERROR_STOP=1"), stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as session:
+        session.stdin.write("""
+            SET client_min_messages = warning;
+            SELECT sum(0) FROM cs_products(server => 'small');
+            SELECT pg_backend_pid();
+            """)
+        session.stdin.flush()
+        session.stdout.readline()
+        pid = int(session.stdout.readline())
+        before = most = anonymous_kb(pid)
+        session.stdin.write(call(server))
+        session.stdin.close()
+        while session.poll() is None:
+            most = max(most, anonymous_kb(pid))
+            time.sleep(0.02)
+    if session.returncode:
+        raise SystemExit("the refresh of %s failed" % server)
+    return max((most - before) / 1024, 0.01)
 
 
 def unchanged(bench, server):
