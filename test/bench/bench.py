@@ -13,11 +13,10 @@ import sys
 
 import catalog
 import cost
+import live
 import orders
 import recipe
 import trigger
-
-GETS = 2000
 
 
 class Bench:
@@ -92,53 +91,6 @@ def prepare(bench):
             """.format(name, base, extra))
 
 
-def live_calls(bench):
-    """A small live call on a warm session against the same GET by libcurl.
-
-    What is measured is what a user would write: two typed values of the row.  The
-    bound was set where the GET takes 16 to 22 us; a slower machine adds more, too.
-    """
-    options = bench.options
-    for what, server, url, ca_bundle, text, bound in (
-            ("live call, http", "small", options.http, (), "least + 40 us", lambda least: least + 40),
-            ("live call, https, system's CA bundle", "small_tls", options.https, (options.bundle,),
-             "least + 40 us", lambda least: least + 40),
-            ("the same, reconnecting (handshake resumed)", "closing_tls", options.closing, (options.bundle,),
-             "2 x least", lambda least: 2 * least)):
-        def ours(server=server):
-            # The session is one process: pin it, as the yardstick is.
-            return float(bench.sql("""
-                SELECT pg_backend_pid() AS pid \\gset
-                \\setenv PID :pid
-                \\! taskset -cp 0 $PID >/dev/null
-                CREATE TEMP TABLE took (us double precision);
-                DO $$
-                DECLARE
-                  start timestamptz;
-                  number text;
-                  price numeric;
-                  took_us double precision;
-                BEGIN
-                  FOR i IN 1..%d LOOP
-                    start := clock_timestamp();
-                    SELECT sku, unit_price INTO number, price FROM cs_products(server => '%s');
-                    took_us := 1e6 * extract(epoch FROM clock_timestamp() - start);
-                    INSERT INTO took VALUES (took_us);
-                    IF (number, price) IS DISTINCT FROM ('CS-CF-000000', 0.05) THEN
-                      RAISE 'not the product: %%, %%', number, price;
-                    END IF;
-                  END LOOP;
-                END $$;
-                SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FROM took;
-                """ % (GETS, server)))
-
-        def least(url=url, ca_bundle=ca_bundle):
-            return bench.limits("get", url + "/small/v2/products?limit=100", str(GETS), *ca_bundle)
-
-        mine, yardstick = median_of(options.rounds, ours, least)
-        bench.row(what, mine, yardstick, "us", (text, bound(yardstick)))
-
-
 def main():
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -155,7 +107,7 @@ def main():
     print("cupsource against %s; medians of %d rounds, %d processors"
           % ("the http extension" if bench.options.only == "http" else "the least that must be done",
              bench.options.rounds, os.cpu_count()))
-    measures = {"live": live_calls, "cost": cost.measure, "refresh": lambda it: catalog.refresh(it, median_of),
+    measures = {"live": lambda it: live.measure(it, median_of), "cost": cost.measure, "refresh": lambda it: catalog.refresh(it, median_of),
                 "catalog": lambda it: catalog.measure(it, median_of),
                 "trigger": trigger.measure, "orders": lambda it: orders.measure(it, median_of),
                 "million": lambda it: catalog.million(it, median_of),

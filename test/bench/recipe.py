@@ -14,6 +14,7 @@ commits as it goes, so that it can go on where it stopped; the recipe does not.
 import os
 
 import catalog
+import live
 
 # By SKU, by price, by words and attributes: what users make, and what they do without.
 SEARCHES = """
@@ -72,8 +73,9 @@ def same(bench):
 
 
 def measure(bench, median_of):
-    """The same list, cold and unchanged."""
+    """A small call, and the same list, cold and unchanged."""
     install(bench)
+    live.against_http(bench, median_of)
     ours = "CALL cs_refresh_catalog('big');"
     theirs = "CALL refresh_products('%s/v2', 'bench');" % bench.options.http
     for indexes, what, least_cold in ((SEARCHES, "with searches", None), (NO_SEARCHES, "primary key alone", 1.4)):
