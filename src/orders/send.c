@@ -5,8 +5,8 @@
  *
  * The intent is committed before the first byte goes out, and the outcome
  * before anybody is told of it.  No transaction is open in between.  What is
- * found "sending" when a worker starts was on the wire when the last one
- * ended, since a database has one worker at a time.
+ * found "sending" when a worker starts, and is none of its own transfers, was
+ * on the wire when the last one ended, since a database has one worker at a time.
  */
 #include "postgres.h"
 
@@ -497,9 +497,12 @@ begin_queue(void *arg)
 	for (uint64 row = 0; row < nrows; row++)
 	{
 		bool		isnull;
+		int64		order_id = DatumGetInt64(cs_work_column(rows, row, 1, &isnull));
 
-		see_to_interrupted(DatumGetInt64(cs_work_column(rows, row, 1, &isnull)),
-						   cs_work_column_text(rows, row, 2));
+		/* Callers' orders go out even while this fails: those on the wire are not left over. */
+		if (cs_transfer_of(CS_TRANSFER_CREATE, order_id) == NULL &&
+			cs_transfer_of(CS_TRANSFER_LOOKUP, order_id) == NULL)
+			see_to_interrupted(order_id, cs_work_column_text(rows, row, 2));
 	}
 }
 

@@ -30,15 +30,19 @@ sub worker
 	return $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'});
 }
 
-# SIGKILL to the worker; the postmaster then restarts all processes of the cluster.
-sub crash
+# A signal to the worker; it has ended then.
+sub end_worker
 {
+	my $signal = shift;
 	my $pid = worker();
 
-	kill 'KILL', $pid;
+	kill $signal, $pid;
 	wait_for($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 	return;
 }
+
+# With SIGKILL the postmaster restarts all processes of the cluster.
+sub crash { return end_worker('KILL') }
 
 sub states
 {
@@ -79,6 +83,30 @@ for my $round (1 .. 3)
 wait_for($node, q{SELECT count(*) = 0 FROM cs_orders WHERE external_id LIKE 'drain-%' AND state IN ('queued', 'sending')});
 is(states('drain-%'), 'placed 60', 'a drain that is killed three times places every order');
 is(scalar(my @orders = $sandbox->orders(api => 'customhub-v1')), 60, 'once');
+
+# A worker that cannot see to what its predecessor left, because somebody has locked it, goes on taking
+# orders; what it has on the wire itself is not left over when it can.
+$sandbox->reset;
+$sandbox->forget;
+$sandbox->faults({ action => 'hang_after', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'delay', ms => 3000, method => 'POST', path => 'orders$' });
+$node->safe_psql('postgres', enqueue('shop_v1', 'left'));
+$sandbox->wait_for_requests(1, method => 'POST', path => '.*/orders');
+my $locker = $node->background_psql('postgres');
+$locker->query_safe(q{BEGIN; SELECT FROM cs_internal.orders WHERE external_id = 'left' FOR UPDATE});
+end_worker('TERM');
+$node->wait_for_log(qr/canceling statement due to lock timeout/);
+my $caller = $node->background_psql('postgres');
+$caller->query_until(qr/asked/, '\echo asked' . "\n" . enqueue('shop_v1', 'own') =~ s/enqueue/create/r . ";\n");
+$sandbox->wait_for_requests(2, method => 'POST', path => '.*/orders');
+$locker->query_safe('COMMIT');
+wait_for_state($node, 'left', 'uncertain');
+is(states('own'), 'sending 1', 'an order that this worker has on the wire is no interrupted one');
+wait_for_state($node, 'own', 'placed');
+is($sandbox->count(method => 'POST', path => '.*/orders'), 2, 'and is sent once');
+$locker->quit;
+$caller->quit;
+$sandbox->no_faults;
 
 # The whole server, at once.
 $sandbox->reset;
