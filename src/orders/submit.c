@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/tableam.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -18,6 +20,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "src/base/state.h"
 #include "src/client/server.h"
@@ -254,6 +257,37 @@ has_option(const CsSource *sources)
 	return false;
 }
 
+/*
+ * A deferred trigger fires for its row although that was deleted again in the
+ * meantime.  A later version keeps the order, and so does another partition,
+ * whose own trigger may be for other events.
+ */
+static bool
+is_deleted(const TriggerData *trigger, TupleTableSlot *fired)
+{
+	Relation	relation = trigger->tg_relation;
+	ItemPointerData tid = fired->tts_tid;
+	TupleTableSlot *slot;
+	bool		deleted = false;
+
+	if (!trigger->tg_trigger->tgdeferrable || relation->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		table_tuple_satisfies_snapshot(relation, fired, SnapshotSelf))
+		return false;
+	slot = table_slot_create(relation, NULL);
+	while (table_tuple_fetch_row_version(relation, &tid, SnapshotAny, slot) &&
+		   !table_tuple_satisfies_snapshot(relation, slot, SnapshotSelf))
+	{
+		HeapTupleHeader version = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+
+		deleted = ItemPointerEquals(&tid, &version->t_ctid);
+		if (deleted || HeapTupleHeaderIndicatesMovedPartitions(version))
+			break;
+		tid = version->t_ctid;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return deleted;
+}
+
 Datum
 cs_sql_submit_order(PG_FUNCTION_ARGS)
 {
@@ -278,6 +312,9 @@ cs_sql_submit_order(PG_FUNCTION_ARGS)
 	row.tupdesc = RelationGetDescr(trigger->tg_relation);
 	row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 		trigger->tg_newtuple : trigger->tg_trigtuple;
+	if (is_deleted(trigger, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+				   trigger->tg_newslot : trigger->tg_trigslot))
+		return PointerGetDatum(NULL);
 
 	server = sources[CS_PART_SERVER].constant;
 	if (sources[CS_PART_SERVER_COLUMN].argument)

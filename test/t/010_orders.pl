@@ -240,6 +240,29 @@ is($node->safe_psql('postgres', q{SELECT options FROM cs_orders WHERE external_i
 is($node->safe_psql('postgres', q{SELECT string_agg(line || ':' || quantity, ' ' ORDER BY line) FROM cs_order_lines WHERE external_id = 'header-1'}),
 	'1:2 2:3', 'lines that came after their header are in the order');
 
+
+# A deferred trigger fires for rows that are there at COMMIT, in whichever version.
+$node->safe_psql('postgres', qq{
+	CREATE TABLE erp.kept (id text, year integer, lines jsonb DEFAULT $hub_lines, ship_to jsonb DEFAULT $hub_address) PARTITION BY LIST (year);
+	CREATE TABLE erp.kept_1 PARTITION OF erp.kept FOR VALUES IN (1);
+	CREATE TABLE erp.kept_2 PARTITION OF erp.kept FOR VALUES IN (2);
+	CREATE CONSTRAINT TRIGGER submit AFTER INSERT ON erp.kept DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+	  EXECUTE FUNCTION cs_submit_order('server=hub', 'external_id=id', 'lines=lines', 'ship_to=ship_to');
+	BEGIN;
+	INSERT INTO erp.kept VALUES ('deleted', 1), ('updated', 1), ('twice', 1), ('both', 1), ('moved', 1), ('back', 1), ('left', 1);
+	UPDATE erp.kept SET year = year WHERE id IN ('updated', 'both');
+	UPDATE erp.kept SET id = id WHERE id = 'twice';
+	UPDATE erp.kept SET id = id WHERE id = 'twice';
+	UPDATE erp.kept SET year = 2 WHERE id = 'moved';
+	DELETE FROM erp.kept WHERE id IN ('deleted', 'both');
+	SAVEPOINT s;
+	DELETE FROM erp.kept WHERE id = 'back';
+	ROLLBACK TO s;
+	COMMIT});
+is($node->safe_psql('postgres', q{SELECT string_agg(external_id, ' ' ORDER BY external_id) FROM cs_orders
+	WHERE external_id IN ('deleted', 'updated', 'twice', 'both', 'moved', 'back', 'left')}),
+	'back left moved twice updated', 'a row that was deleted again before COMMIT orders nothing');
+
 is($node->safe_psql('postgres', "INSERT INTO cs_orders (server, external_id, lines, ship_to) VALUES ('hub', 'view-1', $hub_lines, $hub_address) RETURNING state, id IS NOT NULL"),
 	'queued|t', 'INSERT INTO cs_orders queues, and RETURNING shows the row');
 wait_for_state($node, 'view-1', 'placed');
