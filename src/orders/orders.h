@@ -88,7 +88,7 @@ extern void cs_order_ask(int64 id);
  * Each step that touches the database returns false if the extension is gone
  * from it: then the worker leaves.
  */
-extern bool cs_orders_begin(bool *ok);	/* once, until ok: sees to interrupted orders */
+extern bool cs_orders_begin(bool *ok);	/* until ok: sees to interrupted orders, once the queue is ours */
 
 /*
  * Until ok, after the clock was set back, or might have been while the server

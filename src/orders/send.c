@@ -5,8 +5,8 @@
  *
  * The intent is committed before the first byte goes out, and the outcome
  * before anybody is told of it.  No transaction is open in between.  What is
- * found "sending" when a worker starts, and is none of its own transfers, was
- * on the wire when the last one ended, since a database has one worker at a time.
+ * found "sending" when a worker begins was on the wire when the last one ended,
+ * since a database has one worker at a time, or is on its own: callers' orders.
  */
 #include "postgres.h"
 
@@ -487,10 +487,12 @@ static void
 begin_queue(void *arg)
 {
 	static CsStatement orders_interrupted = {"SELECT * FROM cs_internal.orders_interrupted()", 0};
+	bool	   *ours = arg;
 	uint64		nrows;
 	SPITupleTable *rows;
 
-	if (!cs_queue_is_ours())
+	*ours = cs_queue_is_ours();
+	if (!*ours)
 		return;
 	nrows = cs_state_run(&orders_interrupted, NULL, NULL);
 	rows = SPI_tuptable;
@@ -499,7 +501,6 @@ begin_queue(void *arg)
 		bool		isnull;
 		int64		order_id = DatumGetInt64(cs_work_column(rows, row, 1, &isnull));
 
-		/* Callers' orders go out even while this fails: those on the wire are not left over. */
 		if (cs_transfer_of(CS_TRANSFER_CREATE, order_id) == NULL &&
 			cs_transfer_of(CS_TRANSFER_LOOKUP, order_id) == NULL)
 			see_to_interrupted(order_id, cs_work_column_text(rows, row, 2));
@@ -509,7 +510,12 @@ begin_queue(void *arg)
 bool
 cs_orders_begin(bool *ok)
 {
-	return cs_work_step("cupsource: looking after interrupted orders", begin_queue, NULL, ok);
+	bool		ours = false;
+	bool		present = cs_work_step("cupsource: looking after interrupted orders", begin_queue,
+									   &ours, ok);
+
+	*ok = *ok && ours;
+	return present;
 }
 
 typedef struct ClockStep

@@ -46,7 +46,7 @@ PGDLLEXPORT void cs_worker_main(Datum arg);
 
 typedef struct Worker
 {
-	bool		begun;			/* interrupted orders have been seen to */
+	bool		begun;			/* the queue is ours, interrupted orders have been seen to */
 	bool		look;			/* something changed since the last look */
 	int64		looked_at;		/* monotonic */
 	TimestampTz due;			/* next thing to do; 0: none */
@@ -149,7 +149,7 @@ work_on_orders(Worker *worker, bool woken)
 	{
 		if (!cs_orders_begin(&worker->begun))
 			return false;
-		worker->look = true;
+		worker->look |= worker->begun || worker->looked_at == 0;
 	}
 	if (!cs_orders_take())
 		return false;

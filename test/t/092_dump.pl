@@ -50,7 +50,7 @@ wait_for($node, q{SELECT count(*) = 3 FROM cs_orders WHERE external_id LIKE 'que
 # ---- dumped and restored ----
 
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
-my $restored = cupsource_node('restored', extension => 0);
+my $restored = cupsource_node('restored', extension => 0, conf => "cupsource.worker_linger = '60s'\n");
 command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'dumped');
 command_ok([ 'pg_restore', '--exit-on-error', '-d', $restored->connstr('postgres'), $dump ], 'restored');
 
@@ -102,8 +102,13 @@ is($node->safe_psql('second', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs
 
 # ---- adopted ----
 
+# One of them was on the wire when the dump was made, and the worker that holds the queue still runs.
+$restored->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'sending', attempts = attempts + 1 WHERE external_id = 'queued-3'});
+is($restored->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'cupsource worker'}), 1,
+	'there is a worker');
+
 my $open = $restored->safe_psql('postgres',
-	q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'});
+	q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'sending', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'});
 is($restored->safe_psql('postgres', 'SELECT cs_adopt_queue()'), $open,
 	'adopting says how many open orders came along');
 wait_for($restored, q{SELECT count(*) = 0 FROM cs_orders WHERE state IN ('queued', 'sending')});
