@@ -46,7 +46,10 @@ static const struct
 	{"rejection_reason", TEXTOID},
 };
 
-#define REMOTE_STATUS 3			/* its place above */
+/* Their places above. */
+#define EXTERNAL_ID 1
+#define REMOTE_STATUS 3
+#define REMOTE_CREATED_AT 13
 
 static Datum
 copied(Datum value, Oid type)
@@ -62,15 +65,23 @@ typedef struct OneOrder
 {
 	CsOrderAnswer *answer;
 	MemoryContext cxt;
-	bool		found;
+	const char *external_id;	/* NULL: the first will do */
+	bool		found;			/* one */
+	bool		ours;			/* the one with that external id */
 } OneOrder;
 
 static void
 take_order(Datum *values, bool *nulls, void *arg)
 {
 	OneOrder   *one = arg;
-	MemoryContext old = MemoryContextSwitchTo(one->cxt);
+	bool		ours = one->external_id != NULL && !nulls[EXTERNAL_ID] &&
+		strcmp(TextDatumGetCString(values[EXTERNAL_ID]), one->external_id) == 0;
+	MemoryContext old;
 
+	if (one->ours || (one->found && !ours))
+		return;
+	one->ours = ours;
+	old = MemoryContextSwitchTo(one->cxt);
 	for (int i = 0; i < CS_ANSWER_COLUMNS; i++)
 	{
 		one->answer->nulls[i] = nulls[i] ? 'n' : ' ';
@@ -81,12 +92,19 @@ take_order(Datum *values, bool *nulls, void *arg)
 }
 
 bool
-cs_answer_order(const CsApi *api, const char *resource_name, const CsJson *document,
+cs_answer_order(const CsApi *api, const char *resource, const CsJson *document,
 				const char *server, CsOrderAnswer *answer)
+{
+	return cs_answer_order_of(api, resource, document, server, NULL, answer);
+}
+
+bool
+cs_answer_order_of(const CsApi *api, const char *resource_name, const CsJson *document,
+				   const char *server, const char *external_id, CsOrderAnswer *answer)
 {
 	const CsResource *resource = cs_api_resource(api, resource_name);
 	TupleDesc	tupdesc;
-	OneOrder	one = {answer, CurrentMemoryContext, false};
+	OneOrder	one = {answer, CurrentMemoryContext, external_id};
 
 	memset(answer, 0, sizeof(*answer));
 	memset(answer->nulls, 'n', sizeof(answer->nulls));
@@ -95,12 +113,20 @@ cs_answer_order(const CsApi *api, const char *resource_name, const CsJson *docum
 	tupdesc = CreateTemplateTupleDesc(CS_ANSWER_COLUMNS);
 	for (int i = 0; i < CS_ANSWER_COLUMNS; i++)
 		TupleDescInitEntry(tupdesc, i + 1, order_columns[i].name, order_columns[i].type, -1, 0);
-	cs_rows_each(cs_rows_reader(resource, tupdesc, server), document, 1, take_order, &one);
+	cs_rows_each(cs_rows_reader(resource, tupdesc, server), document, external_id ? -1 : 1,
+				 take_order, &one);
 	if (!one.found)
 		return false;
 	if (answer->nulls[REMOTE_STATUS] == ' ')
 		cs_answer_set_status(api, answer, answer->values[REMOTE_STATUS]);
 	return true;
+}
+
+bool
+cs_answer_created_at(const CsOrderAnswer *answer, TimestampTz *at)
+{
+	*at = DatumGetTimestampTz(answer->values[REMOTE_CREATED_AT]);
+	return answer->nulls[REMOTE_CREATED_AT] == ' ';
 }
 
 void

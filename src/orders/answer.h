@@ -35,6 +35,14 @@ typedef struct CsOrderAnswer
 extern bool cs_answer_order(const CsApi *api, const char *resource, const CsJson *document,
 							const char *server, CsOrderAnswer *answer);
 
+/* The same of a list: the order with that external id, else the first of it. */
+extern bool cs_answer_order_of(const CsApi *api, const char *resource, const CsJson *document,
+							   const char *server, const char *external_id,
+							   CsOrderAnswer *answer);
+
+/* When the partner made it; false if the answer does not say. */
+extern bool cs_answer_created_at(const CsOrderAnswer *answer, TimestampTz *at);
+
 /* Sets the status, a text Datum, and what it means. */
 extern void cs_answer_set_status(const CsApi *api, CsOrderAnswer *answer, Datum status);
 

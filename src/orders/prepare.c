@@ -97,6 +97,55 @@ prepare_lookup(CsTransfer *transfer)
 	MemoryContextSwitchTo(old);
 }
 
+/* The same order in a new transfer. */
+static CsTransfer *
+copy_of(const CsTransfer *transfer)
+{
+	CsTransfer *copy = cs_transfer_new(CS_TRANSFER_CREATE, transfer->account->serverid,
+									   transfer->account->userid, transfer->order_id);
+
+	copy->external_id = MemoryContextStrdup(copy->cxt, transfer->external_id);
+	copy->idempotency_key = MemoryContextStrdup(copy->cxt, transfer->idempotency_key);
+	copy->path = unconstify(char *, transfer->account->api->orders->create_path);
+	copy->body_length = transfer->body_length;
+	copy->body = MemoryContextAlloc(copy->cxt, transfer->body_length + 1);
+	memcpy(copy->body, transfer->body, transfer->body_length + 1);
+	copy->first_sent_at = transfer->first_sent_at;
+	return copy;
+}
+
+CsTransfer *
+cs_transfer_to_create(const CsTransfer *lookup)
+{
+	return copy_of(lookup);
+}
+
+static char *
+copied(const CsTransfer *transfer, const char *text)
+{
+	return text ? MemoryContextStrdup(transfer->cxt, text) : NULL;
+}
+
+CsTransfer *
+cs_transfer_to_look_up(const CsTransfer *create, const CsFailure *doubted, bool refused)
+{
+	const CsApi *api = create->account->api;
+	CsTransfer *lookup;
+
+	if (!api->orders->create_idempotent || cs_api_resource(api, "orders") == NULL)
+		return NULL;
+	lookup = copy_of(create);
+	prepare_lookup(lookup);
+	lookup->refused = refused;
+	lookup->doubted = MemoryContextAlloc(lookup->cxt, sizeof(CsFailure));
+	*lookup->doubted = *doubted;
+	lookup->doubted->code = copied(lookup, doubted->code);
+	lookup->doubted->message = copied(lookup, doubted->message);
+	lookup->doubted->detail = copied(lookup, doubted->detail);
+	lookup->doubted->hint = copied(lookup, doubted->hint);
+	return lookup;
+}
+
 CsTransfer *
 cs_transfer_prepare(CsOutgoing *order)
 {
@@ -111,6 +160,7 @@ cs_transfer_prepare(CsOutgoing *order)
 		transfer->external_id = MemoryContextStrdup(transfer->cxt, order->external_id);
 		transfer->idempotency_key = idempotency_key(transfer);
 		transfer->path = unconstify(char *, transfer->account->api->orders->create_path);
+		transfer->first_sent_at = order->first_sent_at;
 		prepare_body(transfer, order);
 		if (is_forgotten(order, transfer->account->api))
 			prepare_lookup(transfer);

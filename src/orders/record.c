@@ -7,7 +7,8 @@
  *
  *	  not sent, 429, 503 with Retry-After	again later
  *	  answered 2xx and readable				placed
- *	  answered 4xx							failed
+ *	  answered 4xx							failed; looked up first if an earlier
+ *											request may have placed it
  *	  anything else							again with the same bytes if the API
  *											knows them, otherwise uncertain
  */
@@ -22,7 +23,6 @@
 
 #include "src/base/crash.h"
 #include "src/base/guc.h"
-#include "src/client/rows.h"
 #include "src/orders/answer.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
@@ -76,6 +76,10 @@ judge(const CsTransfer *transfer, const CsFailure *failure)
 	if (status >= 500 || status == 408)
 		return unknown;
 
+	/* "See other": it is done, and its outcome is elsewhere.  Many say 302 for it. */
+	if (status == 302 || status == 303)
+		return unknown;
+
 	/* An idempotency key keeps its refusal; who may ask is decided before it. */
 	return idempotent && status >= 400 && status != 401 && status != 403 && status != 404 ?
 		VERDICT_FINAL : VERDICT_FAILED;
@@ -92,8 +96,8 @@ backoff_ms(int tries, int retry_after_ms)
 	return retry_after_ms >= 0 ? retry_after_ms + pause / 4 : pause;
 }
 
-static void
-record_attempt(const CsTransfer *transfer, const CsFailure *failure)
+void
+cs_order_attempted(const CsTransfer *transfer, const CsFailure *failure)
 {
 	static CsStatement attempt_ended = {
 		"SELECT cs_internal.attempt_ended($1, $2, $3, $4, $5, $6, $7, $8)", 8,
@@ -123,8 +127,8 @@ record_attempt(const CsTransfer *transfer, const CsFailure *failure)
 }
 
 /* How many attempts the order has had, this one included. */
-static int
-attempts_of(int64 order_id)
+int
+cs_order_attempts(int64 order_id)
 {
 	static CsStatement count_attempts = {
 		"SELECT cs_internal.order_attempts_made($1)", 1, {INT8OID}
@@ -137,8 +141,8 @@ attempts_of(int64 order_id)
 }
 
 /* sending → queued. */
-static void
-put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
+void
+cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
 {
 	static CsStatement order_again = {
 		"SELECT cs_internal.order_again($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
@@ -154,8 +158,8 @@ put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
 }
 
 /* sending → failed. */
-static void
-fail(const CsTransfer *transfer, const CsFailure *failure, bool final)
+void
+cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final)
 {
 	static CsStatement order_failed = {
 		"SELECT cs_internal.order_failed($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error, $7)",
@@ -173,8 +177,8 @@ fail(const CsTransfer *transfer, const CsFailure *failure, bool final)
 }
 
 /* sending → uncertain.  An answer that says 5xx is told as it is. */
-static void
-doubt(const CsTransfer *transfer, const CsFailure *cause)
+void
+cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause)
 {
 	static CsStatement order_uncertain = {
 		"SELECT cs_internal.order_uncertain($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
@@ -278,10 +282,10 @@ again(const CsTransfer *transfer, const CsFailure *failure)
 
 	if (exhausted && !arrived && is_only_called_for(transfer->order_id))
 	{
-		fail(transfer, failure, false);
+		cs_order_failed(transfer, failure, false);
 		return;
 	}
-	put_back(transfer, failure, tries > 0 ? tries : attempts_of(transfer->order_id));
+	cs_order_put_back(transfer, failure, tries > 0 ? tries : cs_order_attempts(transfer->order_id));
 	if (exhausted)
 		tell_impatient(transfer, failure, arrived);
 }
@@ -297,23 +301,25 @@ record_refused(CsTransfer *transfer, const CsFailure *failure)
 			break;
 		case VERDICT_FAILED:
 			/* Who may not ask is not told what became of an earlier request. */
-			if (is_doubtful(transfer->order_id))
-				doubt(transfer, failure);
-			else
-				fail(transfer, failure, false);
+			if (!is_doubtful(transfer->order_id))
+				cs_order_failed(transfer, failure, false);
+			else if (!cs_doubt_look_up(transfer, failure, false))
+				cs_order_doubted(transfer, failure);
 			break;
 		case VERDICT_FINAL:
-			fail(transfer, failure, true);
+			/* A partner that does not keep its answers refuses what it has made. */
+			if (!is_doubtful(transfer->order_id) ||
+				!cs_doubt_look_up(transfer, failure, failure->status != 409))
+				cs_order_failed(transfer, failure, true);
 			break;
 		case VERDICT_UNCERTAIN:
-			doubt(transfer, failure);
+			cs_order_doubted(transfer, failure);
 			break;
 	}
 }
 
-/* Records the attempt, too. */
-static void
-record_placed(CsTransfer *transfer, const char *resource)
+void
+cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer)
 {
 	static CsStatement order_placed = {
 		"SELECT cs_internal.order_placed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
@@ -322,21 +328,15 @@ record_placed(CsTransfer *transfer, const char *resource)
 		{INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID, TIMESTAMPTZOID, INT4OID, INT4OID}
 	};
 	const CsAccount *account = transfer->account;
-	const CsJson *document = cs_call_document(transfer->call);
-	CsOrderAnswer answer;
 	Datum		values[7 + CS_ANSWER_COLUMNS];
 	char		nulls[7 + CS_ANSWER_COLUMNS + 1];
 
-	if (!cs_answer_order(account->api, resource, document, account->server, &answer))
-		ereport(ERROR,
-				(errcode(CS_ERRCODE_MALFORMED),
-				 errmsg("the answer to order \"%s\" does not show the order", transfer->external_id)));
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(transfer->order_id);
-	values[1] = CStringGetTextDatum(answer.state ? answer.state : "placed");
-	memcpy(values + 2, answer.values, sizeof(answer.values));
-	memcpy(nulls + 2, answer.nulls, sizeof(answer.nulls));
-	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(document);
+	values[1] = CStringGetTextDatum(answer->state ? answer->state : "placed");
+	memcpy(values + 2, answer->values, sizeof(answer->values));
+	memcpy(nulls + 2, answer->nulls, sizeof(answer->nulls));
+	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call));
 	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
 
 	/* What cannot be asked for is not followed. */
@@ -353,48 +353,21 @@ void
 cs_record_created(CsTransfer *transfer)
 {
 	const CsFailure *failure = cs_transfer_failure(transfer);
-
-	if (failure->kind == CS_FAILURE_NONE)
-	{
-		record_placed(transfer, "created");
-		return;
-	}
-	record_attempt(transfer, failure);
-	record_refused(transfer, failure);
-}
-
-/*
- * An order of long ago: if it is there, that is the answer; if not, it is sent
- * again.  It stands as sending all the while.
- */
-void
-cs_record_looked_up(CsTransfer *transfer)
-{
-	const CsFailure *failure = cs_transfer_failure(transfer);
-	CsTransfer *create;
+	const CsAccount *account = transfer->account;
+	CsOrderAnswer answer;
 
 	if (failure->kind != CS_FAILURE_NONE)
 	{
-		record_attempt(transfer, failure);
-		cs_count_failure();
-		put_back(transfer, failure, attempts_of(transfer->order_id));
+		cs_order_attempted(transfer, failure);
+		record_refused(transfer, failure);
 		return;
 	}
-	if (cs_rows_count(cs_api_resource(transfer->account->api, "orders"),
-					  cs_call_document(transfer->call)) > 0)
-	{
-		record_placed(transfer, "orders");
-		return;
-	}
-	create = cs_transfer_new(CS_TRANSFER_CREATE, transfer->account->serverid,
-							 transfer->account->userid, transfer->order_id);
-	create->external_id = MemoryContextStrdup(create->cxt, transfer->external_id);
-	create->idempotency_key = MemoryContextStrdup(create->cxt, transfer->idempotency_key);
-	create->path = MemoryContextStrdup(create->cxt, transfer->account->api->orders->create_path);
-	create->body_length = transfer->body_length;
-	create->body = MemoryContextAlloc(create->cxt, transfer->body_length + 1);
-	memcpy(create->body, transfer->body, transfer->body_length + 1);
-	cs_transfer_plan(create);
+	if (!cs_answer_order(account->api, "created", cs_call_document(transfer->call),
+						 account->server, &answer))
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("the answer to order \"%s\" does not show the order", transfer->external_id)));
+	cs_order_placed(transfer, &answer);
 }
 
 /* A success that cannot be read: the order is there, but which one is it? */
@@ -404,14 +377,19 @@ cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure)
 	CsFailure	unreadable = *failure;
 
 	cs_count_failure();
+	if (transfer->doubted)
+	{
+		cs_order_doubted(transfer, transfer->doubted);
+		return;
+	}
 	unreadable.kind = CS_FAILURE_MALFORMED;
 	unreadable.delivery = CS_DELIVERY_UNKNOWN;
-	record_attempt(transfer, &unreadable);
+	cs_order_attempted(transfer, &unreadable);
 	if (judge(transfer, &unreadable) == VERDICT_AGAIN &&
-		attempts_of(transfer->order_id) < UNREADABLE_TRIES)
-		put_back(transfer, &unreadable, 1);
-	else
-		doubt(transfer, &unreadable);
+		cs_order_attempts(transfer->order_id) < UNREADABLE_TRIES)
+		cs_order_put_back(transfer, &unreadable, 1);
+	else if (!cs_doubt_look_up(transfer, &unreadable, false))
+		cs_order_doubted(transfer, &unreadable);
 }
 
 /* ---- the step ---- */

@@ -16,12 +16,13 @@
 
 #include "src/base/state.h"
 #include "src/client/call.h"
+#include "src/orders/answer.h"
 #include "src/shared/handoff.h"
 
 typedef enum CsTransferKind
 {
 	CS_TRANSFER_CREATE,			/* POST an order */
-	CS_TRANSFER_LOOKUP,			/* is an order of long ago there? */
+	CS_TRANSFER_LOOKUP,			/* is an order there? */
 	CS_TRANSFER_CANCEL,			/* DELETE it */
 	CS_TRANSFER_GET,			/* GET it */
 	CS_TRANSFER_TRACKING,		/* GET its parcels, where the order itself cannot be asked for */
@@ -44,6 +45,9 @@ typedef struct CsTransfer
 	int64		wanted;			/* LIST: orders that it is asked for */
 	TimestampTz since;			/* LIST: orders from then on */
 	TimestampTz due_by;			/* LIST: it is for those that were due then */
+	TimestampTz first_sent_at;	/* CREATE, LOOKUP: of an earlier attempt; 0: there was none */
+	CsFailure  *doubted;		/* LOOKUP: what the order was answered; NULL: it is not sent yet */
+	bool		refused;		/* … and that says that it was not placed */
 	TimestampTz started_at;
 	CsCall	   *call;			/* NULL until begun, or if it could not be begun */
 	CsFailure	failure;		/* if it could not be begun */
@@ -83,6 +87,16 @@ typedef struct CsOutgoing
 
 /* The transfer that places it.  Throws, and leaves nothing then. */
 extern CsTransfer *cs_transfer_prepare(CsOutgoing *order);
+
+/* The other way of the two: its account, order and body in a transfer of its own. */
+extern CsTransfer *cs_transfer_to_create(const CsTransfer *lookup);
+
+/*
+ * After an answer to 'create' that leaves in doubt whether it is there.  NULL
+ * if the API cannot look it up.
+ */
+extern CsTransfer *cs_transfer_to_look_up(const CsTransfer *create, const CsFailure *doubted,
+										  bool refused);
 
 /* Enlists transfers to be begun when the transaction has committed. */
 extern void cs_transfer_plan(CsTransfer *transfer);
@@ -184,7 +198,20 @@ extern void cs_count_sent(void);
 /* Has a server room for another order, and is none waiting before it? */
 extern bool cs_may_send_now(Oid serverid);
 
-/* record.c, cancel.c, follow.c: inside a part; what became of a transfer. */
+/* record.c: inside a part; sending → placed, queued, failed, uncertain. */
+extern void cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer);
+extern void cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries);
+extern void cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final);
+extern void cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause);
+
+/* The attempt that a transfer was, into the journal; how many the order has had. */
+extern void cs_order_attempted(const CsTransfer *transfer, const CsFailure *failure);
+extern int	cs_order_attempts(int64 order_id);
+
+/* doubt.c: inside a part; false if the order cannot be looked up, or was. */
+extern bool cs_doubt_look_up(const CsTransfer *transfer, const CsFailure *failure, bool refused);
+
+/* doubt.c, record.c, cancel.c, follow.c: inside a part; what became of a transfer. */
 extern void cs_record_created(CsTransfer *transfer);
 extern void cs_record_looked_up(CsTransfer *transfer);
 extern void cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure);

@@ -118,10 +118,12 @@ BEGIN
          attempt_ended.duration_ms, attempt_ended.status, attempt_ended.delivery,
          attempt_ended.failure, attempt_ended.error_sqlstate, attempt_ended.error_message
     FROM cs_internal.orders AS o
-   WHERE o.id = attempt_ended.order_id;
+   WHERE o.id = attempt_ended.order_id
+  ON CONFLICT ON CONSTRAINT order_attempts_pkey DO NOTHING;
 END $$;
 COMMENT ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, integer, text, text, text, text) IS
-'Keeps what came of the current attempt to place an order; a start that is not known is that of the claim.';
+'Keeps what came of the current attempt to place an order; a start that is not known is that of the claim. An answer that '
+'left it in doubt stays when the worker ends while it looks the order up.';
 REVOKE ALL ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, integer, text, text, text, text)
   FROM PUBLIC;
 
@@ -151,7 +153,8 @@ BEGIN
   END IF;
   INSERT INTO cs_internal.order_attempts (order_id, attempt, started_at, duration_ms, status, delivery, failure)
   VALUES (order_id, o.attempts, coalesce(started_at, o.sent_at, clock_timestamp()), duration_ms, status,
-          'answered', 'none');
+          'answered', 'none')
+  ON CONFLICT ON CONSTRAINT order_attempts_pkey DO NOTHING;  -- looked up after the attempt had its answer
   event := cs_internal.order_entered(order_id, o.server, o.external_id, new_state, 'cupsource',
     jsonb_strip_nulls(jsonb_build_object('remote_id', a.remote_id, 'order_number', a.order_number)));
   IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
@@ -336,7 +339,8 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 BEGIN
   RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
                   WHERE a.order_id = is_doubtful.order_id
-                    AND (a.delivery = 'unknown' OR a.status >= 500));
+                    AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408)
+                         OR a.error_sqlstate LIKE 'PA2__'));
 END $$;
 COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
 'True if an attempt had no answer, or one that does not say whether the order was made.';

@@ -109,6 +109,122 @@ wait_for_state($node, 'long-2', 'uncertain');
 is(query_state($node, q{SELECT cs_resolve_order('long-2', 'placed', repeat('x', 1001))}), '22001', 'one of 1001 is refused also from a person');
 is(query_state($node, qq{SELECT cs_order_status('$long')}), 'PA404', 'and looking for one finds nothing');
 
+# ---- refused when it was sent again: the first answer was lost ----
+
+# Every order there is under that external id, by its state.
+sub at_partner { return join ' ', map { $_->{state} } $sandbox->orders(external_id => $_[0]) }
+
+sub look_ups { return $sandbox->count(method => 'GET', path => '/api/v1/orders') }
+
+# The first request is lost like that, the next is refused.
+sub refuse_second
+{
+	my ($external_id, $lost, $status, $code, @more) = @_;
+
+	$sandbox->forget;
+	$sandbox->faults({ action => $lost, method => 'POST', path => '/orders$', times => 1 },
+		{ action => 'status', status => $status, body => sprintf($refusal, $code), method => 'POST', path => '/orders$', times => 1 }, @more);
+	return enqueue('hub', $external_id);
+}
+
+my $conflict = 'EXTERNAL_ORDER_ID_CONFLICT';
+
+for ([ 409, $conflict ], [ 409, 'DUPLICATE_ORDER' ], [ 400, 'VALIDATION_ERROR' ], [ 402, 'INSUFFICIENT_BALANCE' ], [ 404, 'NOT_FOUND' ])
+{
+	my ($status, $code) = @$_;
+	my $id = "there-$code";
+
+	refuse_second($id, 'drop_after', $status, $code);
+	wait_for_state($node, $id, 'placed');
+	is(join(' ', posts(), look_ups(), at_partner($id)), '2 1 ApprovalPending', "$code for an order that may be there: it is looked up, and is");
+	is(columns($id, 'remote_id', 'error_message IS NULL'), ($sandbox->orders(external_id => $id))[0]{id} . '|t', 'and is known by its id');
+	is($node->safe_psql('postgres', qq{SELECT string_agg(concat_ws(' ', attempt, status, failure), ', ' ORDER BY attempt) FROM cs_order_attempts
+		WHERE external_id = '$id'}), "1 connection_lost, 2 $status refused", 'each attempt is kept as it ended');
+}
+
+refuse_second('not-there', 'drop_before', 400, 'VALIDATION_ERROR');
+wait_for_state($node, 'not-there', 'failed');
+is(join(' ', posts(), look_ups(), columns('not-there', 'error_sqlstate')), '2 1 PA400', 'if it is not there, the refusal counts');
+is(query_state($node, q{SELECT cs_resolve_order('not-there', 'retry')}), 'PA012', 'and is final');
+
+refuse_second('other-body', 'drop_before', 409, $conflict);
+wait_for_state($node, 'other-body', 'uncertain');
+is(join(' ', posts(), look_ups(), columns('other-body', 'error_sqlstate')), '2 1 PA409', 'but a conflict says that an order is there');
+
+# What the look-up shows.
+sub listed
+{
+	my ($external_id, $rows, @more) = @_;
+
+	return refuse_second($external_id, 'drop_before', 409, $conflict, { action => 'body', method => 'GET', path => '/orders$',
+		text => qq({"success": true, "data": {"orders": [$rows], "pagination": {"page": 1, "pageSize": 50, "totalCount": 2, "hasMore": false}}}), @more });
+}
+
+my $before = '{"orderId": "o-1", "externalOrderId": "another", "createdAt": "2099-01-01T00:00:00Z"}';
+
+listed('unfiltered', qq($before, {"orderId": "o-2", "externalOrderId": "unfiltered", "createdAt": "2099-01-01T00:00:00Z"}));
+wait_for_state($node, 'unfiltered', 'placed');
+is(columns('unfiltered', 'remote_id'), 'o-2', 'where the partner overlooks the filter, ours is found among others');
+listed('others', $before);
+wait_for_state($node, 'others', 'uncertain');
+is(posts(), 2, 'a list of others does not show that it is not there');
+listed('earlier', '{"orderId": "o-3", "externalOrderId": "earlier", "createdAt": "2020-01-01T00:00:00Z"}');
+wait_for_state($node, 'earlier', 'uncertain');
+is(columns('earlier', 'error_sqlstate', 'remote_id IS NULL'), 'PA409|t', 'one that was there before the first request is not ours');
+listed('refused-look', '', status => 403);
+wait_for_state($node, 'refused-look', 'uncertain');
+is(columns('refused-look', qw(error_sqlstate error_code)), "PA409|$conflict", 'if it cannot be looked up, nobody knows');
+
+# The worker ends while it looks.
+refuse_second('interrupted', 'drop_after', 409, $conflict, { action => 'hang', method => 'GET', path => '/orders$', times => 1 });
+$sandbox->wait_for_requests(1, method => 'GET', path => '/api/v1/orders');
+$node->stop('immediate');
+$node->start;
+wait_for_state($node, 'interrupted', 'placed');
+is(at_partner('interrupted'), 'ApprovalPending', 'after a crash it is sent again, and is the same');
+
+# ---- a success that does not show the order ----
+
+for ([ 202, '' ], [ 201, '{"success": true, "message": "created"}' ])
+{
+	my ($status, $text) = @$_;
+
+	answer($text, status => $status, process => \1, times => 3);
+	enqueue('hub', "unseen-$status");
+	wait_for_state($node, "unseen-$status", 'placed');
+	is(join(' ', posts(), look_ups(), at_partner("unseen-$status")), '3 1 ApprovalPending', "$status without the order: it is looked up");
+	answer($text, status => $status, process => \1);
+	enqueue('shop_v1', "shop-unseen-$status");
+	wait_for_state($node, "shop-unseen-$status", 'uncertain');
+	is(posts(), 1, 'where it cannot be, a person has to look');
+}
+
+# ---- sent elsewhere ----
+
+# "See other" tells where the outcome of a POST is; partners say 302 for it, too.
+for my $status (302, 303)
+{
+	$sandbox->forget;
+	$sandbox->faults({ action => 'redirect', status => $status, process => \1, method => 'POST', path => '/orders$', times => 1 });
+	enqueue('shop_v1', "see-$status");
+	wait_for_state($node, "see-$status", 'uncertain');
+	is(join(' ', posts(), columns("see-$status", 'error_sqlstate')), '1 PA009', "after a $status it may be there");
+
+	$sandbox->forget;
+	$sandbox->faults({ action => 'redirect', status => $status, process => \1, method => 'POST', path => '/orders$', times => 1 });
+	enqueue('hub', "hub-see-$status");
+	wait_for_state($node, "hub-see-$status", 'placed');
+	is(join(' ', posts(), at_partner("hub-see-$status")), '2 ApprovalPending', 'which CustomHub tells, asked again');
+}
+for my $status (301, 307, 308)
+{
+	$sandbox->forget;
+	$sandbox->faults({ action => 'redirect', status => $status, method => 'POST', path => '/orders$', times => 1 });
+	enqueue('shop_v1', "moved-$status");
+	wait_for_state($node, "moved-$status", 'failed');
+	is(join(' ', posts(), columns("moved-$status", 'error_sqlstate')), '1 PA008', "a $status says that it has to be sent elsewhere");
+}
+
 # ---- told once ----
 
 $sandbox->no_faults;

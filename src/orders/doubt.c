@@ -1,0 +1,80 @@
+/*
+ * doubt.c
+ *	  Is an order at the partner?  Looked up by its external id.
+ *
+ * Two ask: an order that is to be sent again long after its first request,
+ * when the partner may have forgotten it, and one whose last answer leaves in
+ * doubt what became of an earlier request.  Partners are found that do not
+ * give the first answer again to the same bytes, as they promise, but refuse
+ * them because the order is there; and some that say that they have taken an
+ * order and do not show it.
+ *
+ * The order stands as sending all the while; after a crash it is sent again.
+ */
+#include "postgres.h"
+
+#include "src/client/rows.h"
+#include "src/orders/orders.h"
+#include "src/orders/transfer.h"
+
+/* So much earlier than our first request the partner's clock may say that the order was made. */
+#define CLOCKS_DIFFER_US (5 * INT64CONST(60) * USECS_PER_SEC)
+
+bool
+cs_doubt_look_up(const CsTransfer *transfer, const CsFailure *failure, bool refused)
+{
+	CsTransfer *lookup = transfer->kind == CS_TRANSFER_CREATE ?
+		cs_transfer_to_look_up(transfer, failure, refused) : NULL;
+
+	if (lookup == NULL)
+		return false;
+	cs_transfer_plan(lookup);
+	return true;
+}
+
+/* An order from before our first request is somebody else's, under the same external id. */
+static bool
+may_be_ours(const CsTransfer *transfer, const CsOrderAnswer *answer)
+{
+	TimestampTz created_at;
+
+	return cs_answer_created_at(answer, &created_at) &&
+		created_at >= transfer->first_sent_at - CLOCKS_DIFFER_US;
+}
+
+/* After an answer that left it in doubt. */
+static void
+settle(CsTransfer *transfer, const CsFailure *failure, const CsOrderAnswer *answer)
+{
+	if (answer && may_be_ours(transfer, answer))
+		cs_order_placed(transfer, answer);
+	else if (failure->kind == CS_FAILURE_NONE && answer == NULL && transfer->refused)
+		cs_order_failed(transfer, transfer->doubted, true);
+	else
+		cs_order_doubted(transfer, transfer->doubted);
+}
+
+void
+cs_record_looked_up(CsTransfer *transfer)
+{
+	const CsFailure *failure = cs_transfer_failure(transfer);
+	const CsAccount *account = transfer->account;
+	CsOrderAnswer answer;
+	bool		found;
+
+	found = failure->kind == CS_FAILURE_NONE &&
+		cs_answer_order_of(account->api, "orders", cs_call_document(transfer->call),
+						   account->server, transfer->external_id, &answer);
+	if (transfer->doubted)
+		settle(transfer, failure, found ? &answer : NULL);
+	else if (found)
+		cs_order_placed(transfer, &answer);
+	else if (failure->kind == CS_FAILURE_NONE)
+		cs_transfer_plan(cs_transfer_to_create(transfer));
+	else
+	{
+		cs_order_attempted(transfer, failure);
+		cs_count_failure();
+		cs_order_put_back(transfer, failure, cs_order_attempts(transfer->order_id));
+	}
+}
