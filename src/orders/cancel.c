@@ -21,6 +21,11 @@
 #include "src/orders/transfer.h"
 #include "src/wire/datum.h"
 
+/* The parameters after the first one. */
+#define REMOTE_ORDER \
+	"ROW($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)" \
+	"::cs_internal.remote_order"
+
 #define DELAY_MS 30000			/* after a cancellation that did not come through */
 
 /* A cancellation on its way to become a transfer. */
@@ -239,12 +244,36 @@ is_refusal(const CsFailure *failure, int status)
 		status != 401 && status != 403 && status != 408 && status != 429;
 }
 
+/*
+ * An answer of success that shows the order as anything but cancelled: it goes
+ * on, or waits for its approval as before, and then is asked for again.
+ */
+static void
+contradicted(const CsTransfer *transfer, const CsOrderAnswer *answer)
+{
+	CsFailure	failure = {CS_FAILURE_MALFORMED, CS_DELIVERY_ANSWERED};
+	bool		waits = strcmp(answer->state, "placed") == 0;
+
+	failure.sqlstate = waits ? CS_ERRCODE_OUTCOME_UNKNOWN : CS_ERRCODE_WRONG_STATE;
+	failure.message = psprintf("order %lld is not cancelled: the partner's answer shows it as \"%s\"",
+							   (long long) transfer->order_id, answer->remote_status);
+	failure.hint = waits ? "It is asked for again until that is known." : "Ask the partner's support.";
+	failure.retry_after_ms = -1;
+	if (waits)
+		delay_cancelling(transfer->order_id, &failure);
+	else
+		not_cancelled(transfer->order_id, &failure);
+}
+
 void
 cs_record_cancelled(CsTransfer *transfer)
 {
 	static CsStatement order_cancelled = {
-		"SELECT cs_internal.order_cancelled($1, ROW($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-		"$14, $15, $16, $17, $18)::cs_internal.remote_order)",
+		"SELECT cs_internal.order_cancelled($1, " REMOTE_ORDER ")",
+		1 + CS_ANSWER_COLUMNS, {INT8OID, CS_ANSWER_TYPES}
+	};
+	static CsStatement order_recognised = {
+		"SELECT cs_internal.order_recognised($1, " REMOTE_ORDER ")",
 		1 + CS_ANSWER_COLUMNS, {INT8OID, CS_ANSWER_TYPES}
 	};
 	const CsFailure *failure = cs_transfer_failure(transfer);
@@ -265,6 +294,12 @@ cs_record_cancelled(CsTransfer *transfer)
 	values[0] = Int64GetDatum(transfer->order_id);
 	memcpy(values + 1, answer.values, sizeof(answer.values));
 	memcpy(nulls + 1, answer.nulls, sizeof(answer.nulls));
+	if (answer.state && strcmp(answer.state, "cancelled") != 0)
+	{
+		cs_state_run(&order_recognised, values, nulls);
+		contradicted(transfer, &answer);
+		return;
+	}
 	cs_state_run(&order_cancelled, values, nulls);
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, NULL);
 }

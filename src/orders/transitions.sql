@@ -356,6 +356,17 @@ COMMENT ON FUNCTION cs_internal.is_only_called_for(bigint) IS
 'True if only callers want the order, and none of their transactions is known to have committed.';
 REVOKE ALL ON FUNCTION cs_internal.is_only_called_for(bigint) FROM PUBLIC;
 
+-- Is the answer about this order?
+CREATE FUNCTION cs_internal.order_recognised(order_id bigint, a cs_internal.remote_order) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM cs_internal.order_mistaken(o.external_id, a)
+     FROM cs_internal.orders AS o WHERE o.id = order_id AND a.external_id <> o.external_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_recognised(bigint, cs_internal.remote_order) IS
+'Throws PA006 if the partner''s answer names another order than this one.';
+REVOKE ALL ON FUNCTION cs_internal.order_recognised(bigint, cs_internal.remote_order) FROM PUBLIC;
+
 -- cancelling → cancelled.
 CREATE FUNCTION cs_internal.order_cancelled(order_id bigint, a cs_internal.remote_order) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -225,6 +225,26 @@ for my $status (301, 307, 308)
 	is(join(' ', posts(), columns("moved-$status", 'error_sqlstate')), '1 PA008', "a $status says that it has to be sent elsewhere");
 }
 
+# ---- a cancellation that was not made ----
+
+$sandbox->no_faults;
+enqueue('hub', 'kept');
+wait_for_state($node, 'kept', 'placed');
+$id = columns('kept', 'remote_id');
+for my $status (qw(Approved Shipped))
+{
+	$sandbox->faults({ action => 'body', method => 'DELETE', path => "/orders/$id\$", times => 1,
+		text => qq({"success": true, "data": {"orderId": "$id", "status": "$status"}}) });
+	is(query_state($node, q{SELECT cs_cancel_order('kept')}), 'PA012', "an answer that shows the order as $status is no cancellation");
+	wait_for_state($node, 'kept', 'placed');
+}
+$sandbox->faults({ action => 'body', method => 'DELETE', path => "/orders/$id\$", times => 1,
+	text => qq({"success": true, "data": {"orderId": "$id", "status": "ApprovalPending"}}) });
+is(query_state($node, q{SELECT cs_cancel_order('kept')}), 'PA009', 'nor is one that shows it as waiting,');
+is(columns('kept', 'state'), 'cancelling', 'which is asked for again');
+is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('kept')}), 'cancelled', 'until it is made');
+is(at_partner('kept'), 'Cancelled', 'there as well');
+
 # ---- told once ----
 
 $sandbox->no_faults;
