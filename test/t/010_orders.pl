@@ -121,7 +121,8 @@ for my $fault (qw(drop_after hang_after))
 	my $before = posts('shop_v1');
 
 	$sandbox->faults({ action => $fault, method => 'POST', path => 'orders', times => 1 });
-	$node->safe_psql('postgres', "ALTER SYSTEM SET cupsource.order_timeout = '500ms'; SELECT pg_reload_conf()");
+	my $limit_ms = 500 * $CupsourceTest::patience;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET cupsource.order_timeout = $limit_ms; SELECT pg_reload_conf()");
 	is(query_state($node, 'SELECT ' . order('shop_v1', $fault)), 'PA009', "shop_v1: $fault leaves the outcome unknown");
 	is(posts('shop_v1') - $before, 1, 'and the order is not sent twice');
 	is($node->safe_psql('postgres', "SELECT state FROM cs_orders WHERE external_id = '$fault'"), 'uncertain', 'it is uncertain');

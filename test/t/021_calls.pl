@@ -62,10 +62,11 @@ is(under($one, products(action => 'status', status => 503, headers => { 'Retry-A
 my @at = map { $_->{at} } $sandbox->requests;
 cmp_ok($at[1] - $at[0], '>=', 1, 'which is waited for');
 is(under($one, products(action => 'drop_after', times => 1)), 'CS-CF-12DW (2)', 'a connection that is lost');
-is(under("SET cupsource.timeout = '200ms'; $one", products(action => 'hang', times => 1)), 'CS-CF-12DW (2)',
+my $limit_ms = 200 * $CupsourceTest::patience;
+is(under("SET cupsource.timeout = $limit_ms; $one", products(action => 'hang', times => 1)), 'CS-CF-12DW (2)',
 	'a time limit');
-like(under("SET cupsource.timeout = '100ms'; $one", products(action => 'hang')),
-	qr/^PA004: GET \/products on server "shop_v1": no complete answer from "127\.0\.0\.1:\d+" within 100 ms \| .* \(3\)$/,
+like(under("SET cupsource.timeout = $limit_ms; $one", products(action => 'hang')),
+	qr/^PA004: GET \/products on server "shop_v1": no complete answer from "127\.0\.0\.1:\d+" within $limit_ms ms \| .* \(3\)$/,
 	'a time limit, each time');
 
 # A 429 pauses the account, for as long as the partner says.

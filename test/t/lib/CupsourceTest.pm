@@ -43,6 +43,9 @@ our @EXPORT = qw(
 # A sanitizer or memcheck has memory of its own in each process, much of it.
 our $memory_is_ours = !$ENV{CUPSOURCE_WATCHED};
 
+# By how much more a time limit has to be that something is to be reached within.
+our $patience = $ENV{CUPSOURCE_WATCHED} ? 40 : 1;
+
 # Each account's server, API and path below the sandbox.
 my %ACCOUNT = (
 	shop_v1 => {
