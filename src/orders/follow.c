@@ -95,6 +95,18 @@ ask_later(int64 order_id, int64 ms)
 	cs_state_run(&poll_later, values, ms < 0 ? " n" : NULL);
 }
 
+/* Not yet, or never. */
+static void
+not_seen(int64 order_id)
+{
+	static CsStatement order_not_seen = {
+		"SELECT cs_internal.order_not_seen($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+
+	cs_state_run(&order_not_seen, &value, NULL);
+}
+
 static void
 ask_server_later(const char *server, int64 ms)
 {
@@ -447,7 +459,10 @@ cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 	if (transfer->kind == CS_TRANSFER_GET && !account->api->orders->get_documented &&
 		(status == 404 || status == 405))
 	{
-		ask_later(transfer->order_id, -1);
+		if (status == 404)
+			not_seen(transfer->order_id);
+		else
+			ask_later(transfer->order_id, -1);
 		cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
 		return;
 	}

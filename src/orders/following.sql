@@ -146,6 +146,18 @@ COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS
 'The partner could not be asked about an order: try again later; NULL: it cannot be asked at all.';
 REVOKE ALL ON FUNCTION cs_internal.order_poll_later(bigint, interval) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.order_not_seen(order_id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  age interval := (SELECT clock_timestamp() - t.placed_at FROM cs_internal.orders AS t WHERE t.id = order_id);
+BEGIN
+  PERFORM cs_internal.order_poll_later(order_id, CASE WHEN age < '10 min' THEN greatest('30 s', 3 * age) END);
+END $$;
+COMMENT ON FUNCTION cs_internal.order_not_seen(bigint) IS
+'The partner shows no such order where no document promises that it would: a new one may not be to be seen yet and is asked for '
+'a few times more, an older one never again.';
+REVOKE ALL ON FUNCTION cs_internal.order_not_seen(bigint) FROM PUBLIC;
+
 -- The partner's own history; each event once, in the order of its list.
 CREATE FUNCTION cs_internal.order_remote_events(order_id bigint, ats timestamptz[], types text[],
   bys text[], shipment_ids text[], details jsonb[]) RETURNS integer

@@ -346,5 +346,21 @@ $partner->answers("GET /v2/orders/$_->[0]" => '{"message": "no such route"}', st
 is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0'), cs_order_status('ord_5', '0')}), 'placed|placed',
 	'where it is not, what is known stands');
 is_deeply([ $partner->lines ], [ map {"GET /v2/orders/$_"} qw(ord_1 ord_2 ord_4 ord_5) ], 'each was asked once');
+
+# A partner that copies its data shows an order some time after it has answered that it is placed.
+sub next_look
+{
+	my ($remote_id) = @_;
+
+	return $node->safe_psql('postgres', "SELECT CASE WHEN poll_at IS NULL THEN 'never' WHEN poll_at - now() BETWEEN '20 s' AND '2 min' THEN 'soon' END
+		FROM cs_orders WHERE remote_id = '$remote_id'");
+}
+is(next_look('ord_4') . ' ' . next_look('ord_5'), 'soon never', 'a new order that is not there is asked for again, but not where the way is not there');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET placed_at = now() - interval '11 min' WHERE remote_id = 'ord_4'});
+$partner->answers('GET /v2/orders/ord_4' => '{"message": "no such route"}', status => 404);
+is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0')}), 'placed', 'nor after ten minutes');
+is(next_look('ord_4'), 'never', 'from then on');
+$partner->answers('GET /v2/orders/ord_2' => '{"data": {"id": "ord_2", "status": "shipped", "currency": {"code": "USD"}, "created_at": 1770000000}}');
+is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_2', '0')}), 'shipped', 'what no document promises may look as it likes');
 $node->stop;
 done_testing;
