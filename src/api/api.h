@@ -112,7 +112,8 @@ typedef struct CsResource
 
 	/*
 	 * A value that an optional column cannot take is passed over, not an
-	 * error: that an order was placed must not come into doubt by its total.
+	 * error: that an order was placed must not come into doubt by its total,
+	 * nor where a parcel is by a form that no document gives.
 	 */
 	bool		forgiving;
 	CsPaging	paging;

@@ -77,6 +77,7 @@ struct CsRowReader
 	/* While a document is read. */
 	int64		rows;
 	int64		max_rows;
+	bool		passed_over;	/* a value of the element read last: only "raw" has it */
 	CsRowCallback callback;
 	void	   *callback_arg;
 };
@@ -339,7 +340,10 @@ read_target(CsRowReader *reader, const Level *level, Target *target)
 		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
 		{
 			if (may_pass_over(reader, target))
+			{
+				reader->passed_over = true;
 				continue;
+			}
 			refuse_row(reader, target->places[i].path, problem);
 		}
 		if (target->required && is_empty_identifier(target, reader->values[attribute]))
@@ -355,9 +359,9 @@ read_target(CsRowReader *reader, const Level *level, Target *target)
 
 /* Has the element a value that no column took? */
 static bool
-is_more_than_columns(const Level *level)
+is_more_than_columns(const CsRowReader *reader, const Level *level)
 {
-	if (level->shape->unknown)
+	if (level->shape->unknown || reader->passed_over)
 		return true;
 	for (int i = 0; i < level->nspares; i++)
 	{
@@ -376,7 +380,7 @@ read_raw(CsRowReader *reader, const Level *level, const CsJson *element)
 	int			attribute = reader->raw_attribute;
 	char	   *problem;
 
-	reader->nulls[attribute] = level->shape->whole || !is_more_than_columns(level);
+	reader->nulls[attribute] = level->shape->whole || !is_more_than_columns(reader, level);
 	if (!reader->nulls[attribute] &&
 		!cs_datum_from_json(CS_TYPE_JSONB, element, &reader->values[attribute], &problem))
 		refuse_row(reader, NULL, problem);
@@ -420,6 +424,7 @@ walk_element(CsRowReader *reader, int depth, const CsJson *element)
 	{
 		if (!cs_shape_read(level->shape, element))
 			refuse_type(reader, NULL, "an object", element);
+		reader->passed_over = false;
 		for (int i = 0; i < level->ntargets; i++)
 			read_target(reader, level, &level->targets[i]);
 	}

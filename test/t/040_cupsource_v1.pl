@@ -373,5 +373,17 @@ END
 }
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT tracking_number) FROM cs_shipments"),
 	'7|1', 'the parcels are in cs_shipments');
+
+# The document gives no field's form, so where a parcel is does not depend on how its delivery is estimated.
+place(qq({"id": "odd"}));
+$partner->clear;
+$partner->answers('GET /v1/orders/odd/tracking' => '{"data": {"carrier": {"name": "UPS"}, "tracking_number": "1Z9", "status": "delivered", '
+	  . '"estimated_delivery": "in 3 days", "signature_required": "adult"}}');
+is(fields($node, q{SELECT carrier, tracking_number, status, estimated_delivery, signature_required, raw FROM cs_order_tracking('odd')}), <<'END', 'what no column can take is in raw');
+tracking_number: 1Z9
+status: delivered
+raw: {"status": "delivered", "carrier": {"name": "UPS"}, "tracking_number": "1Z9", "estimated_delivery": "in 3 days", "signature_required": "adult"}
+END
+is(fields($node, q{SELECT state FROM cs_order('odd')}), "state: delivered\n", 'and the order is delivered');
 $node->stop;
 done_testing;
