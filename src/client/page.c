@@ -340,7 +340,8 @@ cursor_after(CsPager *pager, const CsJson *document)
 
 /*
  * Without a word from the API, a page follows while there are fewer rows than
- * the total, or if this page is full.
+ * the total, or if this page is full.  A total that is exceeded counts
+ * something else, such as nothing.
  */
 static const char *
 number_after(CsPager *pager, const CsJson *document)
@@ -353,7 +354,7 @@ number_after(CsPager *pager, const CsJson *document)
 	if (!says_more(pager, document, &more))
 	{
 		certain = pager->from_start;
-		if (page->total >= 0)
+		if (page->total >= so_far)
 			more = so_far < page->total;
 		else
 			more = page->rows > 0 && page->rows >= pager->page_size;

@@ -112,6 +112,12 @@ ERROR:  PA404: product "S2" does not exist on server "shop"
 DETAIL:  No product in the list has this id or SKU.
 END
 
+# A total that counts something else cuts no list off.
+$partner->clear;
+$partner->answers("GET /v1/products?page=$_->[0]" => envelope('[' . join(', ', map {qq({"sku": "S$_"})} $_->[1] .. $_->[2]) . ']', page => $_->[0], total => $_->[3]))
+  for ([ 1, 1, 20, 0 ], [ 2, 21, 40, 20 ], [ 3, 41, 42, 2 ]);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_products()}), '42', 'a total that is exceeded is none');
+
 #
 # What the document leaves open about a list and a product
 #
