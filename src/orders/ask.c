@@ -188,6 +188,9 @@ typedef struct Listing
 	ReturnSetInfo *rsinfo;
 	int			status_column;	/* 0-based; what the partner calls it */
 	int			state_column;	/* and what that means here */
+	int			id_column;		/* of the external id */
+	const char *external_id;	/* the only one that is wanted, or NULL */
+	int64		left;			/* rows that are still wanted */
 } Listing;
 
 static int
@@ -218,6 +221,14 @@ list_row(Datum *values, bool *nulls, void *arg)
 {
 	Listing    *listing = arg;
 
+	/* Partners are found that overlook the filter; an order of another id is no answer. */
+	if (listing->external_id &&
+		(nulls[listing->id_column] ||
+		 strcmp(TextDatumGetCString(values[listing->id_column]), listing->external_id) != 0))
+		return;
+	if (listing->left <= 0)
+		return;
+	listing->left--;
 	cs_order_row_state(listing->account->api, values, nulls, listing->status_column,
 					   listing->state_column);
 	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
@@ -234,7 +245,7 @@ add_argument(CsArgument *arguments, int *n, const char *name, const char *value)
 }
 
 static void
-read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account, int64 left)
+read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account)
 {
 	const CsResource *orders = cs_api_resource(account->api, "orders");
 	MemoryContext page_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource list of orders",
@@ -248,15 +259,16 @@ read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account, int64 l
 	add_argument(arguments, &n, "status", text_argument(fcinfo, 0));
 	add_argument(arguments, &n, "since", PG_ARGISNULL(1) ? NULL :
 				 cs_answer_iso_time(PG_GETARG_TIMESTAMPTZ(1)));
-	add_argument(arguments, &n, "external_id", text_argument(fcinfo, 2));
+	add_argument(arguments, &n, "external_id", listing->external_id);
 	pager = cs_pager_begin(CurrentMemoryContext, account, orders, arguments, n, NULL,
-						   (int) Min(left, orders->page_size), CS_PRIORITY_LIVE, false);
+						   (int) Min(listing->left, orders->page_size), CS_PRIORITY_LIVE, false);
 	reader = cs_rows_reader(orders, listing->rsinfo->setDesc, account->server);
-	while (left > 0 && (page = cs_pager_next(pager)) != NULL)
+	while (listing->left > 0 && (page = cs_pager_next(pager)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(page_cxt);
 
-		left -= cs_rows_each(reader, page->document, left, list_row, listing);
+		cs_rows_each(reader, page->document, listing->external_id ? -1 : listing->left,
+					 list_row, listing);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(page_cxt);
 	}
@@ -284,7 +296,10 @@ cs_sql_orders(PG_FUNCTION_ARGS)
 	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	listing.status_column = column_of(listing.rsinfo->setDesc, "remote_status");
 	listing.state_column = column_of(listing.rsinfo->setDesc, "state");
+	listing.id_column = column_of(listing.rsinfo->setDesc, "external_id");
+	listing.external_id = text_argument(fcinfo, 2);
+	listing.left = max_rows;
 	if (max_rows > 0)
-		read_list(fcinfo, &listing, account, max_rows);
+		read_list(fcinfo, &listing, account);
 	return (Datum) 0;
 }
