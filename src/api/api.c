@@ -135,6 +135,15 @@ append_detail(StringInfo out, const CsJson *entry)
 	}
 }
 
+/* A text is a message already. */
+static const CsJson *
+listed(const CsJson *detail)
+{
+	CsJsonType	type = cs_json_type(detail);
+
+	return type == CS_JSON_ARRAY || type == CS_JSON_OBJECT ? detail : NULL;
+}
+
 /* "HTTP status 400, error code SKU_NOT_FOUND; items[0].sku" */
 static char *
 refusal_detail(int status, const char *code, const CsJson *details)
@@ -188,13 +197,14 @@ meant_status(const CsApi *api, int status, const char *code)
 /*
  * The envelopes that are read: {"error": {"code", "message", "details"}},
  * {"error": "…"}, {"message": "…"}, what a web framework or a gateway says of
- * its own accord (RFC 9457: {"title", "detail", "errors"}), or nothing but the
- * status.
+ * its own accord (RFC 9457: {"title", "detail", "errors"}; others have all of
+ * it in "detail"), or nothing but the status.
  */
 void
 cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *failure)
 {
 	const CsJson *error = cs_json_get(document, "error");
+	const CsJson *details = cs_json_find(document, "error.details|details|errors");
 	const CsApiError *known;
 	char	   *message;
 
@@ -219,7 +229,8 @@ cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *
 	if (message == NULL)
 		message = psprintf("%s answered with HTTP status %d", api->title, status);
 	failure->message = message;
-	failure->detail = refusal_detail(status, failure->code,
-									 cs_json_find(document, "error.details|details|errors"));
+	if (details == NULL)
+		details = listed(cs_json_get(document, "detail"));
+	failure->detail = refusal_detail(status, failure->code, details);
 	failure->hint = known && known->hint ? pstrdup(known->hint) : NULL;
 }

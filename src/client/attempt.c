@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "datatype/timestamp.h"
 #include "utils/timestamp.h"
 
@@ -140,6 +142,24 @@ parse_clean(const CsAttempt *attempt)
 	return length > 0 ? cs_json_parse(attempt->cxt, body, length, &problem) : NULL;
 }
 
+/* A refusal in plain words: a reason that no field holds. */
+static void
+add_plain_reason(CsAttempt *attempt)
+{
+	const char *type = attempt->answer->content_type;
+	size_t		length;
+	const char *body = clean_body(attempt, &length);
+
+	while (length > 0 && isspace((unsigned char) body[length - 1]))
+		length--;
+	if (length == 0 || attempt->confidential || type == NULL ||
+		pg_strncasecmp(type, "text/plain", strlen("text/plain")) != 0)
+		return;
+	attempt->failure.detail =
+		psprintf("%s The answer says: %s", attempt->failure.detail,
+				 cs_printable(body, Min(length, BODY_SHOWN + 1), BODY_SHOWN));
+}
+
 /* A success whose body is not a JSON document: not meant to be one, or not sound. */
 static void
 read_garbage(CsAttempt *attempt, const char *problem)
@@ -189,8 +209,10 @@ read_answer(CsAttempt *attempt)
 	attempt->failure.retry_after_ms = -1;
 	if (answer->status >= 400)
 	{
-		cs_api_failure(attempt->account->api, answer->status, parse_clean(attempt),
-					   &attempt->failure);
+		document = parse_clean(attempt);
+		cs_api_failure(attempt->account->api, answer->status, document, &attempt->failure);
+		if (document == NULL)
+			add_plain_reason(attempt);
 		attempt->failure.retry_after_ms = answer->retry_after_ms;
 		return;
 	}

@@ -160,6 +160,8 @@ check(1, 'v1, other forms',
 	[ 'read', 400, '{"type": "about:blank", "title": "Odd.", "status": 400, "errors": {"items[0].sku": ["is odd"]}}', 'PA400', 'Odd.',
 		'; {"items[0].sku":["is odd"]}', $statuses[0][2] ],
 	[ 'read', 403, '{"title": "Forbidden", "detail": "The account is closed.", "status": 403}', 'PA403', 'The account is closed.', '', $statuses[2][2] ],
+	[ 'read', 422, '{"detail": [{"loc": ["body", "items"], "msg": "is missing"}]}', 'PA422', 'Cup Source v1 answered with HTTP status 422',
+		'; {"loc":["body","items"],"msg":"is missing"}', undef ],
 	[ 'read', 400, '{"error": null, "message": "", "details": null}', 'PA400', 'Bad Request', '', $statuses[0][2] ],
 	[ 'read', 400, '{"error": []}', 'PA400', 'Bad Request', '', $statuses[0][2] ],
 	[ 'read', 400, '[]', 'PA400', 'Bad Request', '', $statuses[0][2] ],
@@ -230,6 +232,12 @@ check('hub', 'what the document does not list',
 	[ 'read', 404, '<html></html>', 'PA404', 'CustomHub v1 answered with HTTP status 404', '', undef ],
 	[ 'read', 500, '', 'PA500', 'CustomHub v1 answered with HTTP status 500', '', undef ],
 	[ 'read', 409, '{"success": false, "error": {"code": "NOT_FOUND", "message": "Gone."}}', 'PA409', 'Gone.', ', error code NOT_FOUND', undef ]);
+
+# A reason in plain words.
+$partner->clear;
+$partner->answers('GET /v1/products?page=1' => "qty must be positive\n", status => 400, headers => { 'Content-Type' => 'text/plain; charset=utf-8' });
+is(refusal($node, q{SELECT * FROM cs_products(max_rows => 1, server => 'shop1')}), printed('PA400', 'Bad Request',
+		'Server "shop1", GET /products: HTTP status 400. The answer says: qty must be positive', $statuses[0][2]), 'plain words are told');
 
 # An envelope of failure counts, whatever the status says; its code has the document's status.
 $partner->clear;
