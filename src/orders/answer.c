@@ -104,10 +104,11 @@ cs_answer_order_of(const CsApi *api, const char *resource_name, const CsJson *do
 {
 	const CsResource *resource = cs_api_resource(api, resource_name);
 	TupleDesc	tupdesc;
-	OneOrder	one = {answer, CurrentMemoryContext, external_id};
+	OneOrder	one = {NULL, CurrentMemoryContext, external_id};
 
 	memset(answer, 0, sizeof(*answer));
 	memset(answer->nulls, 'n', sizeof(answer->nulls));
+	one.answer = answer;
 	if (resource == NULL || document == NULL)
 		return false;
 	tupdesc = CreateTemplateTupleDesc(CS_ANSWER_COLUMNS);
