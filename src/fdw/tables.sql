@@ -13,10 +13,12 @@ BEGIN
   SELECT a.attname::text,
          concat(format('%s.%I', t.typnamespace::regnamespace, t.typname),
                 ' COLLATE ' || l.collnamespace::regnamespace::text || '.' || quote_ident(l.collname)), a.atttypid
-    FROM pg_attribute AS a
+    FROM pg_extension AS e
+    JOIN pg_class AS c ON c.relnamespace = e.extnamespace AND c.relname = view_columns.view
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type AS t ON t.oid = a.atttypid
     LEFT JOIN pg_collation AS l ON l.oid = nullif(a.attcollation, t.typcollation)
-   WHERE a.attrelid = format('%I.%I', '@extschema@', view)::regclass AND a.attnum > 0 AND NOT a.attisdropped
+   WHERE e.extname = 'cupsource'
    ORDER BY a.attnum;
 END $$;
 COMMENT ON FUNCTION cs_internal.view_columns(text) IS

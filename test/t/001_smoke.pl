@@ -25,6 +25,16 @@ is($node->safe_psql('other', q{
 	DROP EXTENSION cupsource;
 	SELECT count(*) FROM pg_namespace WHERE nspname = 'cs_internal'}),
 	0, 'DROP EXTENSION leaves no schema');
+is($node->safe_psql('other', q{
+	CREATE SCHEMA "Our Partners";
+	CREATE EXTENSION cupsource SCHEMA "Our Partners";
+	CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
+	CREATE SCHEMA hub;
+	IMPORT FOREIGN SCHEMA api FROM SERVER hub INTO hub;
+	SELECT string_agg(c.relname, ' ' ORDER BY c.relname) FROM pg_class AS c
+	 WHERE c.relkind = 'f' AND c.relnamespace = 'hub'::regnamespace}),
+	'balance models order_events order_items orders placements print_methods products shipments variations',
+	'a schema whose name needs quotes is as good');
 
 # Nothing of ours is open to everybody but what is meant to be.
 is($node->safe_psql('postgres', q{
