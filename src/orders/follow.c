@@ -27,6 +27,7 @@
 
 #define ASK_CONCURRENCY 4		/* looks at one server's orders at once */
 #define ASK_AGAIN_MS 30000		/* after a look that failed */
+#define ROLE_AGAIN_MS 300000	/* whoever placed them is gone, or may not use the server any more */
 #define CLOCK_MARGIN_S 60		/* the partner's clock may be behind ours */
 
 /* A server whose list has been read, for the orders that were due by then. */
@@ -209,20 +210,72 @@ ask_singly(const CsApi *api, Oid serverid, const char *server)
 	}
 }
 
-/* Whoever placed the order that has waited longest asks for the list. */
+/* Whoever placed an order is to ask for it. */
+typedef struct Asker
+{
+	Oid			serverid;
+	const char *role;
+	Oid			userid;
+} Asker;
+
+/* A part: throws if the role, its mapping or its right to use the server is gone. */
+static void
+try_asker(void *arg)
+{
+	Asker	   *asker = arg;
+
+	asker->userid = get_role_oid(asker->role, false);
+	(void) cs_account_get(CurrentMemoryContext, asker->serverid, asker->userid);
+}
+
+/* Nobody can ask for the role's orders; false if none was due. */
+static bool
+ask_role_later(const char *server, const char *role, const CsFailure *failure)
+{
+	static CsStatement poll_later = {
+		"SELECT cs_internal.orders_of_role_poll_later($1, $2, $3)", 3, {TEXTOID, TEXTOID, INTERVALOID}
+	};
+	Datum		values[3];
+	bool		isnull;
+
+	ereport(LOG,
+			(errcode(failure->sqlstate),
+			 errmsg("could not follow the orders of role \"%s\" on server \"%s\": %s", role, server,
+					failure->message)));
+	cs_count_failure();
+	values[0] = CStringGetTextDatum(server);
+	values[1] = CStringGetTextDatum(role);
+	values[2] = cs_work_interval(ROLE_AGAIN_MS);
+	cs_state_run(&poll_later, values, NULL);
+	return DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull)) > 0;
+}
+
+/*
+ * Whoever placed the order that has waited longest asks for the list.  Who
+ * cannot ask keeps nobody else's orders waiting.  InvalidOid: none is due.
+ */
 static Oid
-asker(const char *server)
+find_asker(Oid serverid, const char *server)
 {
 	static CsStatement orders_to_ask = {
 		"SELECT * FROM cs_internal.orders_to_ask($1, $2)", 2, {TEXTOID, INT4OID}
 	};
-	Datum		values[2];
+	Asker		asker = {serverid};
+	CsFailure	failure;
 
-	values[0] = CStringGetTextDatum(server);
-	values[1] = Int32GetDatum(1);
-	if (cs_state_run(&orders_to_ask, values, NULL) == 0)
-		return InvalidOid;
-	return get_role_oid(cs_work_column_text(SPI_tuptable, 0, 3), true);
+	do
+	{
+		Datum		values[2];
+
+		values[0] = CStringGetTextDatum(server);
+		values[1] = Int32GetDatum(1);
+		if (cs_state_run(&orders_to_ask, values, NULL) == 0)
+			return InvalidOid;
+		asker.role = cs_work_column_text(SPI_tuptable, 0, 3);
+		if (cs_work_part(try_asker, &asker, &failure))
+			return asker.userid;
+	} while (ask_role_later(server, asker.role, &failure));
+	return InvalidOid;
 }
 
 static Listed *
@@ -314,16 +367,15 @@ cs_follow_orders(void)
 		int64		due = DatumGetInt64(cs_work_column(servers, row, 4, &isnull));
 		const CsApi *api = cs_work_api(server, &serverid);
 		int64		unlisted = unlisted_orders(serverid, server, due);
+		Oid			userid;
 
 		if (api == NULL || !can_ask(api) || cs_transfer_list_of(serverid))
 			continue;
+		userid = find_asker(serverid, server);
+		if (!OidIsValid(userid))
+			continue;
 		if (unlisted >= 2 && cs_api_resource(api, "orders"))
-		{
-			Oid			userid = asker(server);
-
-			if (OidIsValid(userid))
-				plan_list(serverid, userid, since - CLOCK_MARGIN_S * USECS_PER_SEC, now, 1, due);
-		}
+			plan_list(serverid, userid, since - CLOCK_MARGIN_S * USECS_PER_SEC, now, 1, due);
 		else
 			ask_singly(api, serverid, server);
 	}

@@ -105,4 +105,21 @@ $node->safe_psql('postgres', q{CREATE USER MAPPING FOR south SERVER hub OPTIONS 
 wait_for_state($node, 'south-late', 'placed');
 is(key_of('south-late'), 'ek_south', 'and is sent with its own mapping when it may again');
 
+# ---- roles that are gone, or may not any more, and have open orders ----
+
+$node->safe_psql('postgres', 'CREATE ROLE east; CREATE ROLE west; GRANT USAGE ON FOREIGN SERVER hub TO east, west');
+as($_, order('cs_create_order', "$_-open")) for qw(east west);
+$node->safe_psql('postgres', 'REVOKE USAGE ON FOREIGN SERVER hub FROM east, west; DROP ROLE west');
+%remote = map { split /\|/ } split /\n/, $node->safe_psql('postgres', 'SELECT external_id, remote_id FROM cs_orders');
+$sandbox->advance($remote{$_}, 'InProduction') for qw(north-call public east-open);
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET fetched_at = '2020-01-01' WHERE external_id ~ '-open$';
+	UPDATE cs_internal.orders SET poll_at = now() WHERE poll_at IS NOT NULL; SELECT cs_resume()});
+wait_for_state($node, $_, 'in_production') for qw(north-call public);
+pass('keep nobody else\'s orders from being followed');
+wait_for($node, q{SELECT min(poll_at) > now() + '4 min' FROM cs_internal.orders WHERE poll_at IS NOT NULL});
+$node->safe_psql('postgres', q{GRANT USAGE ON FOREIGN SERVER hub TO east; UPDATE cs_internal.orders SET poll_at = now()
+	WHERE external_id = 'east-open'; SELECT cs_resume()});
+wait_for_state($node, 'east-open', 'in_production');
+pass('and are followed themselves when they may again');
+
 done_testing();
