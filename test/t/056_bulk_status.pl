@@ -103,6 +103,15 @@ look(@there);
 wait_for($node, q{SELECT count(*) = 6 FROM cs_orders WHERE state = 'approved'});
 is(pages(), '1 2 3', 'but is the next time');
 
+# ---- a time that says nothing ----
+
+# A partner's "no time" is year 1, and a minute earlier is no year at all.
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET remote.remote_created_at = '0001-01-01 00:00:00Z' WHERE external_id = '} . $there[7] . q{'});
+look(@there[ 7, 8 ]);
+wait_until_looked();
+is(join(' ', map { $_->{query}{since} } $sandbox->requests(@list)), '2000-01-01T00:00:00Z 2000-01-01T00:00:00Z',
+	'the list is asked for since a time that any API can read');
+
 # ---- an end, and an unknown word ----
 
 $sandbox->advance($remote{ $there[5] }, 'Shipped');
