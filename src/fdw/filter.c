@@ -260,7 +260,7 @@ cs_condition_text(const CsFilter *filter, CsConditionKind kind, Datum value, boo
 	{
 		case CS_CONDITION_SINCE:
 			at = DatumGetTimestampTz(value);
-			if (TIMESTAMP_NOT_FINITE(at))
+			if (at < CS_ISO_TIME_FIRST || at >= CS_ISO_TIME_END)
 				return CS_ASKED_EVERYTHING;
 
 			/* Partners show whole seconds, and may have rounded them up. */

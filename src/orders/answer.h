@@ -68,4 +68,8 @@ extern Datum cs_answer_raw(const CsJson *document);
 /* A time as partners read it, in whole seconds: "2025-04-15T00:00:00Z". */
 extern char *cs_answer_iso_time(TimestampTz at);
 
+/* Which any API can read: from 2000 on, up to and without the year 10000. */
+#define CS_ISO_TIME_FIRST ((TimestampTz) 0)
+#define CS_ISO_TIME_END (INT64CONST(2921940) * USECS_PER_DAY)
+
 #endif							/* CS_ORDERS_ANSWER_H */

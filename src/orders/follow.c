@@ -29,7 +29,6 @@
 #define ASK_AGAIN_MS 30000		/* after a look that failed */
 #define ROLE_AGAIN_MS 300000	/* whoever placed them is gone, or may not ask any more */
 #define CLOCK_MARGIN_S 60		/* the partner's clock may be behind ours */
-#define EARLIEST ((TimestampTz) 0)	/* year 2000: a partner's "no time" may be year 1 */
 
 /* A server whose list has been read, for the orders that were due by then. */
 typedef struct Listed
@@ -377,8 +376,8 @@ cs_follow_orders(void)
 		if (!OidIsValid(userid))
 			continue;
 		if (unlisted >= 2 && cs_api_resource(api, "orders"))
-			plan_list(serverid, userid, Max(since - CLOCK_MARGIN_S * USECS_PER_SEC, EARLIEST),
-					  now, 1, due);
+			plan_list(serverid, userid,
+					  Max(since - CLOCK_MARGIN_S * USECS_PER_SEC, CS_ISO_TIME_FIRST), now, 1, due);
 		else
 			ask_singly(api, serverid, server);
 	}

@@ -142,6 +142,8 @@ asks('SELECT count(*) FROM bella', 1, 'models&page=1&pageSize=100&search=bella')
 asks(q{SELECT count(*) FROM offers WHERE server = 'hub'}, 27, $list);
 asks(q{SELECT count(*) FROM hub.orders WHERE remote_created_at >= '2025-04-15 10:00+02'}, 0,
 	'orders&page=1&pageSize=100&since=2025-04-15T07:59:59Z');
+asks(qq{SELECT count(*) FROM hub.orders WHERE remote_created_at $_}, 0, 'orders&page=1&pageSize=100')
+  for ">= '0001-01-01'", ">= '4000-01-01 BC'", "> '10000-01-01'", ">= '-infinity'";
 asks(q{SELECT count(*) FROM hub.orders WHERE external_id = 'a&b'}, 0, 'orders&externalOrderId=a&b&page=1&pageSize=100');
 
 # Details
