@@ -185,7 +185,7 @@ follow_options(const char *name)
 
 	if (is_ours(serverid) &&
 		cs_option_seconds(GetForeignServer(serverid)->options, "refresh_interval", 0) > 0)
-		cs_wake_at_commit();
+		cs_wake_at_commit_for_schedule();
 }
 
 void

@@ -36,6 +36,7 @@ CsWorkers  *cs_workers = NULL;
 
 static int	own_index = 0;		/* where this process found its database */
 static bool wake_at_commit = false;
+static bool schedule_at_commit = false;
 static int	to_wake[8];			/* processes, when the lock is released */
 static int	nto_wake = 0;
 static Oid	vacated = InvalidOid;	/* the database that this process has barred */
@@ -180,18 +181,27 @@ cs_database_tell_full(int elevel)
 			 errhint("Raise \"%s\" and restart the server.", "cupsource.max_databases")));
 }
 
-void
-cs_wake_now(Oid database)
+static void
+wake_now(Oid database, bool schedule)
 {
 	CsDatabase *entry;
 
 	cs_workers_lock();
 	entry = cs_database_enter(database);
 	if (entry != NULL)
+	{
+		entry->schedule |= schedule;
 		announce(entry);
+	}
 	cs_workers_unlock();
 	if (entry == NULL)
 		cs_database_tell_full(LOG);
+}
+
+void
+cs_wake_now(Oid database)
+{
+	wake_now(database, false);
 }
 
 void
@@ -220,13 +230,14 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			wake_at_commit = false;
 			CS_CRASH_POINT("committed");
-			cs_wake_now(MyDatabaseId);
+			wake_now(MyDatabaseId, schedule_at_commit);
+			wake_at_commit = schedule_at_commit = false;
+			CS_HOLD_POINT("woken");
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			wake_at_commit = false;
+			wake_at_commit = schedule_at_commit = false;
 			break;
 		default:
 			break;
@@ -254,6 +265,13 @@ cs_wake_at_commit(void)
 	if (!room)
 		cs_database_tell_full(WARNING);
 	wake_at_commit = true;
+}
+
+void
+cs_wake_at_commit_for_schedule(void)
+{
+	cs_wake_at_commit();
+	schedule_at_commit = true;
 }
 
 static void

@@ -19,6 +19,13 @@
  * session, if there is no room for the database (cupsource.max_databases).
  */
 extern void cs_wake_at_commit(void);
+
+/*
+ * The same, and the worker is to look at the schedule of refreshes.  It is woken
+ * before it is told what in its caches is not true any more: these alone
+ * would not tell it in time.
+ */
+extern void cs_wake_at_commit_for_schedule(void);
 extern void cs_wake_now(Oid database);
 extern void cs_wake_known(Oid database);	/* only if the database has an entry */
 

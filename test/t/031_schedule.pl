@@ -41,9 +41,19 @@ my $base = $sandbox->url;
 sql(qq{CREATE SERVER later FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1', base_url '$base/v1', rate_limit '0', refresh_interval '1 day')});
 sql(q{CREATE ROLE buyer; GRANT USAGE ON FOREIGN SERVER later TO buyer});
 is(status('later', 'state'), 'never', 'nothing is refreshed without a user mapping');
-sql(q{CREATE USER MAPPING FOR buyer SERVER later OPTIONS (api_key 'cs_live_v1_demo')});
+
+# The worker is woken before the commit sends what invalidates its caches.  It
+# has heard of the GRANT already, so that it is to look is told by nothing else.
+my $heard = sql(q{SELECT clock_timestamp() FROM cs_resume('shop_v1')});
+wait_for($node, qq{SELECT state = 'idle' AND state_change > '$heard' FROM pg_stat_activity WHERE backend_type = 'cupsource worker'});
+my $hold = $node->data_dir . '/cupsource.hold.woken';
+PostgreSQL::Test::Utils::append_to_file($hold, '');
+my $commit = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c',
+		q{CREATE USER MAPPING FOR buyer SERVER later OPTIONS (api_key 'cs_live_v1_demo')} ], '<', \undef);
 wait_for($node, q{SELECT state = 'complete' FROM cs_catalog_status WHERE server = 'later'});
 pass("the first role's mapping does where the owner has none");
+unlink $hold;
+is($commit->finish, 1, 'before its commit has come to its end');
 sql(q{DROP SERVER later CASCADE});
 
 # ---- Failures ----
