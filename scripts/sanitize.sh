@@ -96,7 +96,7 @@ findings()
 	find "$STAGE/findings" -type f -delete
 }
 
-export PG_TEST_TIMEOUT_DEFAULT=600 PGCTLTIMEOUT=600 CUPSOURCE_WATCHED=yes
+export PG_TEST_TIMEOUT_DEFAULT=600 PGCTLTIMEOUT=600 CUPSOURCE_WATCHED=$with
 
 # Faults that are not found would make all that follows worthless.
 cluster=$STAGE/tmp/planted

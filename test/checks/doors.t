@@ -20,7 +20,7 @@ my @doors = (
 		qr{\b(?:WaitLatch|WaitLatchOrSocket|WaitEventSetWait)\s*\(},
 		qr{^src/(?:wire/http_wait|base/compat|shared/\w+|worker/\w+)\.[ch]$}
 	],
-	[ 'sleeping', qr{\b(?:pg_usleep|usleep|nanosleep|sleep)\s*\(}, qr{^$} ],
+	[ 'sleeping', qr{\b(?:pg_usleep|usleep|nanosleep|sleep)\s*\(}, qr{^src/base/crash\.h$} ],
 	[ 'poll, select and system', qr{(?<![\w>.])(?:poll|ppoll|select|system|popen)\s*\(}, qr{^$} ],
 	[ 'a blocking transfer', qr{\bcurl_easy_perform\s*\(}, qr{^$} ],
 	[ 'ending libcurl for the process', qr{\bcurl_global_(?:cleanup|init_mem)\s*\(}, qr{^$} ],

@@ -64,7 +64,7 @@ sub sending
 	return 'http_send(' . join(', ',
 		literal($opt{method} // 'GET'), literal($opt{urls}), literal($opt{headers} // [$key]),
 		literal($opt{body}), literal($opt{parts}), ($opt{repeatable} // 1) ? 'true' : 'false',
-		$opt{connect_timeout} // 4000, $opt{timeout} // 8000, $opt{max_size} // 1048576,
+		$opt{connect_timeout} // 4000 * $CupsourceTest::patience, $opt{timeout} // 8000 * $CupsourceTest::patience, $opt{max_size} // 1048576,
 		literal($opt{ca_file})) . ')';
 }
 

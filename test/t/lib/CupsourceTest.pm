@@ -43,8 +43,8 @@ our @EXPORT = qw(
 # A sanitizer or memcheck has memory of its own in each process, much of it.
 our $memory_is_ours = !$ENV{CUPSOURCE_WATCHED};
 
-# By how much more a time limit has to be that something is to be reached within.
-our $patience = $ENV{CUPSOURCE_WATCHED} ? 40 : 1;
+# By how much longer a time limit has to be within which something is to be reached.
+our $patience = ($ENV{CUPSOURCE_WATCHED} // '') eq 'valgrind' ? 40 : 1;
 
 # Each account's server, API and path below the sandbox.
 my %ACCOUNT = (
@@ -89,13 +89,14 @@ sub cupsource_node
 	$node->init(
 		allows_streaming => $opt{streaming} // 0,
 		extra => [ '--no-locale', '--encoding=UTF8' ]);
-	$node->append_conf('postgresql.conf', <<'END');
+	my ($connect_s, $call_s) = (5 * $patience, 10 * $patience);
+	$node->append_conf('postgresql.conf', <<"END");
 shared_preload_libraries = 'cupsource'
 max_worker_processes = 16
 timezone = 'UTC'
-cupsource.connect_timeout = '5s'
-cupsource.timeout = '10s'
-cupsource.order_timeout = '10s'
+cupsource.connect_timeout = '${connect_s}s'
+cupsource.timeout = '${call_s}s'
+cupsource.order_timeout = '${call_s}s'
 cupsource.worker_linger = '1s'
 END
 	$node->append_conf('postgresql.conf', $opt{conf}) if defined $opt{conf};
