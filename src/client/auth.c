@@ -315,13 +315,13 @@ cs_auth_failure(const CsAuth *auth)
 	return &auth->failure;
 }
 
-/* READY, FAILED → ASKING; a key is always READY */
 bool
 cs_auth_exchanging(const CsAuth *auth)
 {
 	return auth->state == AUTH_EXCHANGING;
 }
 
+/* READY, FAILED → ASKING; a key is always READY */
 void
 cs_auth_again(CsAuth *auth)
 {
