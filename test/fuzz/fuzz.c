@@ -78,6 +78,14 @@ typedef struct JsonbInput
 } JsonbInput;
 
 static void
+read_json(void *arg)
+{
+	JsonbInput *input = arg;
+
+	(void) DirectFunctionCall1(json_in, CStringGetDatum(input->text));
+}
+
+static void
 read_jsonb(void *arg)
 {
 	JsonbInput *input = arg;
@@ -85,16 +93,28 @@ read_jsonb(void *arg)
 	input->jsonb = DirectFunctionCall1(jsonb_in, CStringGetDatum(input->text));
 }
 
+/* A C string ends at its first NUL. */
+static bool
+is_text(const char *input, size_t length)
+{
+	return memchr(input, '\0', length) == NULL &&
+		pg_verify_mbstr(PG_UTF8, input, (int) length, true);
+}
+
+bool
+fuzz_is_json(const char *input, size_t length)
+{
+	JsonbInput	call = {pnstrdup(input, length), (Datum) 0};
+
+	return is_text(input, length) && fuzz_try(read_json, &call) == 0;
+}
+
 Datum
 fuzz_jsonb(const char *input, size_t length)
 {
 	JsonbInput	call = {pnstrdup(input, length), (Datum) 0};
 
-	/* A C string ends at its first NUL. */
-	if (memchr(input, '\0', length) != NULL ||
-		!pg_verify_mbstr(PG_UTF8, input, (int) length, true))
-		return (Datum) 0;
-	return fuzz_try(read_jsonb, &call) == 0 ? call.jsonb : (Datum) 0;
+	return is_text(input, length) && fuzz_try(read_jsonb, &call) == 0 ? call.jsonb : (Datum) 0;
 }
 
 static int

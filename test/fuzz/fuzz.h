@@ -28,6 +28,9 @@ extern void fuzz_check(bool holds, const char *promise);
  */
 extern int	fuzz_try(void (*function) (void *arg), void *arg);
 
+/* Does json_in take the input?  It looks at no number's size.  Throws nothing. */
+extern bool fuzz_is_json(const char *input, size_t length);
+
 /*
  * jsonb_in of the input, or 0 if the server refuses it.  Throws nothing.
  */
