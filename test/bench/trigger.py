@@ -24,7 +24,7 @@ import orders
 
 SINGLE = 1000       # transactions of a round, ours and the yardstick's at random
 BULK = 2000         # rows of one INSERT
-BULK_REPEATS = 4    # a round: a statement is over in 60 ms, which one write of the disk's makes 90
+BULK_REPEATS = 20   # a round: a statement is over in 50 ms, which a slow moment of the machine makes 90
 
 HELD = """
     DROP EXTENSION IF EXISTS cupsource CASCADE;
