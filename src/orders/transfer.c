@@ -126,23 +126,28 @@ begin_transfer(CsTransfer *transfer)
 	transfer->call = cs_call_begin(transfer->cxt, transfer->account, &spec);
 }
 
-/* The error being caught becomes the transfer's outcome. */
+/*
+ * The error being caught becomes the transfer's outcome, before its text is
+ * copied: there may be no memory for that.
+ */
 static void
 note_failure(CsTransfer *transfer, bool sending)
 {
 	ErrorData  *error;
 
+	transfer->failure.kind = CS_FAILURE_OUT_OF_MEMORY;
+	transfer->failure.delivery = sending ? CS_DELIVERY_UNKNOWN : CS_DELIVERY_NOT_SENT;
+	transfer->failure.sqlstate = geterrcode();
+	transfer->failure.message = "out of memory";
+	transfer->failure.retry_after_ms = -1;
+	transfer->done = true;
+
 	MemoryContextSwitchTo(transfer->cxt);
 	error = CopyErrorData();
 	FlushErrorState();
-	transfer->failure.kind = CS_FAILURE_OUT_OF_MEMORY;
-	transfer->failure.delivery = sending ? CS_DELIVERY_UNKNOWN : CS_DELIVERY_NOT_SENT;
-	transfer->failure.sqlstate = error->sqlerrcode;
 	transfer->failure.message = error->message;
 	transfer->failure.detail = error->detail;
 	transfer->failure.hint = error->hint;
-	transfer->failure.retry_after_ms = -1;
-	transfer->done = true;
 }
 
 /*
@@ -181,18 +186,27 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 	return transfer->done;
 }
 
+/*
+ * All are under way before the first of them begins: one that throws must not
+ * leave the others as planned, which a step that fails later would forget.
+ */
 void
 cs_transfers_begin(void)
 {
-	if (!dlist_is_empty(&planned))
-		CS_CRASH_POINT("claimed");
+	dlist_iter	iter;
+
+	if (dlist_is_empty(&planned))
+		return;
+	CS_CRASH_POINT("claimed");
 	while (!dlist_is_empty(&planned))
+		dlist_push_tail(&under_way, dlist_pop_head_node(&planned));
+	dlist_foreach(iter, &under_way)
 	{
-		CsTransfer *transfer = dlist_container(CsTransfer, node, dlist_pop_head_node(&planned));
+		CsTransfer *transfer = dlist_container(CsTransfer, node, iter.cur);
 		long		wait_ms;
 
-		dlist_push_tail(&under_way, &transfer->node);
-		(void) advance_one(transfer, &wait_ms);
+		if (transfer->call == NULL && !transfer->done)
+			(void) advance_one(transfer, &wait_ms);
 	}
 }
 

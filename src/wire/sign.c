@@ -17,7 +17,7 @@ static void
 throw_failure(const char *what, const char *reason)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_INTERNAL_ERROR),
+			(errcode(ERRCODE_SYSTEM_ERROR),
 			 errmsg("could not compute %s", what),
 			 errdetail("The server's cryptographic library reports: %s.", reason)));
 }

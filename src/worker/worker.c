@@ -216,7 +216,10 @@ rest(Worker *worker, long wait_ms)
 	if (worker->look)
 		wait_ms = wait_ms < 0 ? LOOK_INTERVAL_MS : Min(wait_ms, LOOK_INTERVAL_MS);
 	if (pause_ms > 0)
+	{
+		worker->look = true;	/* what failed has left its work */
 		return pause_ms;
+	}
 	if (due_ms >= 0)
 		wait_ms = wait_ms < 0 ? due_ms : Min(wait_ms, due_ms);
 	if (rest_ms > 0)

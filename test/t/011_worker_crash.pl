@@ -108,6 +108,22 @@ $locker->quit;
 $caller->quit;
 $sandbox->no_faults;
 
+# A worker whose look fails looks again, although nobody wakes it.
+$node->append_conf('postgresql.conf', q{cupsource.worker_linger = '1h'});
+$node->reload;
+$sandbox->reset;
+$node->safe_psql('postgres', enqueue('hub', 'before'));
+wait_for_state($node, 'before', 'placed');
+wait_for($node, q{SELECT clock_timestamp() - state_change > '200 ms' FROM pg_stat_activity WHERE backend_type = 'cupsource worker'});
+$locker = $node->background_psql('postgres');
+$locker->query_safe(q{BEGIN; LOCK TABLE cs_internal.queue_claim IN ACCESS EXCLUSIVE MODE});
+my $log_end = -s $node->logfile;
+$node->safe_psql('postgres', enqueue('hub', 'locked_out'));
+$node->wait_for_log(qr/canceling statement due to lock timeout/, $log_end);
+$locker->query_safe('COMMIT');
+wait_for_state($node, 'locked_out', 'placed');
+$locker->quit;
+
 # The whole server, at once.
 $sandbox->reset;
 $node->safe_psql('postgres', enqueue('hub', map { "server-$_" } 1 .. 30));

@@ -137,6 +137,23 @@ limit_memory($worker);
 all_placed('narrow', 400, 'orders wait for memory, too');
 is($node->safe_psql('postgres', q{SELECT pid FROM cs_stat_workers WHERE database = 'postgres'}), $worker,
 	'and the worker has survived');
+
+# Each allocation of the worker's fails once, for an order of its own.
+my $orders = 0;
+for (my $left = -1; $left < 0; $orders++)
+{
+	my $placed = "SELECT count(*) = 1 FROM cs_orders WHERE external_id = 'scarce$orders-1' AND state = 'placed'";
+
+	$faults->set(process => $worker, countdown => $orders);
+	$session->query(enqueue('hub', "scarce$orders", 1));
+	1 while ($left = $faults->countdown) >= 0 && $session->query($placed) ne 't';
+}
+$faults->none;
+cmp_ok($orders, '>', 50, 'the worker allocates often');
+wait_for($node, "SELECT count(*) = $orders FROM cs_orders WHERE external_id LIKE 'scarce%' AND state = 'placed'");
+my @scarce = grep { ($_->{external_id} // '') =~ /^scarce/ } $sandbox->orders;
+is(scalar(@scarce), $orders, 'an order is placed, and once, whichever of them fails');
+is($node->safe_psql('postgres', q{SELECT pid FROM cs_stat_workers WHERE database = 'postgres'}), $worker, 'by the same worker');
 $node->append_conf('postgresql.conf', q{cupsource.worker_linger = '1s'});
 $node->reload;
 

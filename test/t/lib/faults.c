@@ -9,9 +9,9 @@
  *	  from, to		connections to the port "from" go to the port "to"
  *	  address		"wrong.example" is 127.0.0.(address), else 127.0.0.1
  *	  clock			seconds that the time of day is ahead; not the monotonic clock
- *	  process, countdown	in this process the allocation fails that libcurl, json-c or
- *					cupsource ask for when this has been counted down to 0;
- *					it is -1 afterwards
+ *	  process, countdown	in this process the allocation fails that libcurl, json-c,
+ *					libcrypto or cupsource ask for when this has been counted
+ *					down to 0; it is -1 afterwards
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -189,7 +189,7 @@ is_ours(const void *caller)
 
 	return dladdr(caller, &info) != 0 && info.dli_fname != NULL &&
 		(strstr(info.dli_fname, "/libcurl") != NULL || strstr(info.dli_fname, "/libjson-c") != NULL ||
-		 strstr(info.dli_fname, "/cupsource.so") != NULL);
+		 strstr(info.dli_fname, "/libcrypto") != NULL || strstr(info.dli_fname, "/cupsource.so") != NULL);
 }
 
 static int
