@@ -74,7 +74,7 @@ sub outcome
 
 # -- Memory: each allocation of a call fails once --
 
-my $products = q{SELECT count(*) || ' ' || md5(string_agg(p::text, ' ')) FROM (SELECT product_id, sku, name, unit_price, raw
+my $products = q{SELECT count(*) || ' ' || hashtextextended(string_agg(p::text, ' '), 0) FROM (SELECT product_id, sku, name, unit_price, raw
 	FROM cs_products(server => 'shop_v1', max_rows => 20)) AS p};
 my $good = outcome($products);
 my (%seen, $failed);
