@@ -26,8 +26,6 @@
 
 #define CONCURRENCY 8			/* without the server option */
 #define CLAIM_LIMIT 16			/* of one server in one transaction: the first wait for the last */
-#define DELAY_MS 60000			/* something of ours is missing */
-#define SHORT_DELAY_MS 5000		/* memory, descriptors, or a lock */
 
 static int64 orders_sent = 0;
 static int64 failures = 0;
@@ -176,17 +174,6 @@ prepare(void *arg)
 	claimed->transfer = cs_transfer_prepare(&claimed->order);
 }
 
-/* What is short now and may be there in a moment. */
-static bool
-is_momentary(int sqlstate)
-{
-	int			category = ERRCODE_TO_CATEGORY(sqlstate);
-
-	return category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_TRANSACTION_ROLLBACK ||
-		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_SYSTEM_ERROR;
-}
-
 /* It cannot be sent: for now, or at all. */
 static void
 not_prepared(const Claimed *claimed, const CsFailure *failure)
@@ -206,7 +193,7 @@ not_prepared(const Claimed *claimed, const CsFailure *failure)
 	values[0] = Int64GetDatum(claimed->order_id);
 	if (!claimed->order.has_account || cs_work_is_transient(failure->sqlstate))
 	{
-		values[1] = cs_work_interval(is_momentary(failure->sqlstate) ? SHORT_DELAY_MS : DELAY_MS);
+		values[1] = cs_work_interval(cs_work_delay_ms(failure->sqlstate));
 		cs_work_error(failure, values + 2, nulls + 2);
 		cs_state_run(&order_delayed, values, nulls);
 	}

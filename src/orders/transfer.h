@@ -169,6 +169,9 @@ extern bool cs_work_part(CsStep step, void *arg, CsFailure *failure);
 /* Would the same work, after such an error? */
 extern bool cs_work_is_transient(int sqlstate);
 
+/* How long an order that met it before it was sent waits: for a moment, or for somebody. */
+extern int64 cs_work_delay_ms(int sqlstate);
+
 /* The API of a server by its name; NULL, and no *serverid, if it is gone. */
 extern const CsApi *cs_work_api(const char *server, Oid *serverid);
 

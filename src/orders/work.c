@@ -28,6 +28,8 @@
 
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LIMIT_MS 30000
+#define DELAY_MS 60000			/* something of ours is missing */
+#define SHORT_DELAY_MS 5000		/* memory, descriptors, or a lock */
 
 /* Steps that failed in a row, and when the last one did (monotonic). */
 static int	failed_steps = 0;
@@ -147,6 +149,17 @@ cs_work_is_transient(int sqlstate)
 		default:
 			return false;
 	}
+}
+
+int64
+cs_work_delay_ms(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+	bool		momentary = category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_TRANSACTION_ROLLBACK ||
+		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE || sqlstate == ERRCODE_SYSTEM_ERROR;
+
+	return momentary ? SHORT_DELAY_MS : DELAY_MS;
 }
 
 /* The error being caught, as a value in the current context. */
