@@ -122,6 +122,29 @@ fill_slot(const Load *load, TupleTableSlot *slot, const CsRowset *rowset, int ro
 	ExecStoreVirtualTuple(slot);
 }
 
+/*
+ * The rows into one index after the other: what an index needs stays in the
+ * processor's caches meanwhile, from which a row that goes into all of them
+ * drives it out.
+ */
+static void
+index_rows(Load *load, int n)
+{
+	for (int index = 0; index < load->result->ri_NumIndices; index++)
+	{
+		ResultRelInfo one = *load->result;
+
+		one.ri_NumIndices = 1;
+		one.ri_IndexRelationDescs += index;
+		one.ri_IndexRelationInfo += index;
+		for (int i = 0; i < n; i++)
+		{
+			CS_INSERT_INDEX_TUPLES(&one, load->slots[i], load->estate);
+			ResetPerTupleExprContext(load->estate);
+		}
+	}
+}
+
 static void
 load_rows(Load *load, const CsRowset *rowset)
 {
@@ -135,11 +158,7 @@ load_rows(Load *load, const CsRowset *rowset)
 		for (int i = 0; i < n; i++)
 			fill_slot(load, load->slots[i], rowset, from + i);
 		table_multi_insert(load->rel, load->slots, n, command, 0, NULL);
-		for (int i = 0; i < n; i++)
-		{
-			CS_INSERT_INDEX_TUPLES(load->result, load->slots[i], load->estate);
-			ResetPerTupleExprContext(load->estate);
-		}
+		index_rows(load, n);
 	}
 }
 

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "access/gin.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
@@ -22,6 +23,13 @@
 #define CHECKPOINT_INTERVAL_MS 1000
 #define BATCH_MS 100			/* longest time between commits, but for a page's own */
 #define BATCH_NOTES 1000		/* digests that are stored together */
+
+/*
+ * New words wait in a list before they are sorted into their index.  It is
+ * shorter here than PostgreSQL's 4 MB: then the sorting stays in the processor's
+ * caches, and the searches, which walk through the list, are quicker, too.
+ */
+#define PENDING_LIST_LIMIT_KB 512
 
 static CsStatement begin_statement = {
 	.sql = "SELECT b.resumed, b.sound, b.empty, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
@@ -81,11 +89,17 @@ cs_run_enter(CsRun *run)
 	if (run->own_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	cs_state_enter(&run->scope);
+	run->guc_level = NewGUCNestLevel();
+	if (gin_pending_list_limit > PENDING_LIST_LIMIT_KB)
+		(void) set_config_option("gin_pending_list_limit",
+								 CppAsString2(PENDING_LIST_LIMIT_KB) "kB", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
 void
 cs_run_leave(CsRun *run)
 {
+	AtEOXact_GUC(true, run->guc_level);
 	cs_state_leave(&run->scope);
 	if (run->own_snapshot)
 		PopActiveSnapshot();

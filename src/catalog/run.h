@@ -66,6 +66,7 @@ typedef struct CsRun
 
 	/* While in a scope. */
 	CsStateScope scope;
+	int			guc_level;
 	bool		own_snapshot;
 	MemoryContext scope_cxt;
 

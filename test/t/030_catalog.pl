@@ -281,6 +281,13 @@ is(query_state($node, q{DO $$ BEGIN CALL cs_refresh_catalog('shop_v2'); EXCEPTIO
 	'00000', 'also where it catches exceptions, and so cannot commit');
 is(sql(q{SELECT string_agg(state, ' ') FROM cs_catalog_status}), 'complete complete complete', 'all of them complete');
 
+# What a refresh sets for its own statements is the session's again behind it, also in its transaction.
+is(sql(q{SET gin_pending_list_limit = '3MB'; SET synchronous_commit = remote_write;
+	CALL cs_refresh_catalog('shop_v2', full => true);
+	SELECT current_setting('gin_pending_list_limit') || ' ' || current_setting('synchronous_commit');
+	BEGIN; CALL cs_refresh_catalog('shop_v2', full => true); SHOW gin_pending_list_limit; COMMIT}),
+	"3MB remote_write\n3MB", 'settings are as they were');
+
 $sandbox->catalog(reprice => { 'CS-8OZ-ECO' => '0.6' });
 $sandbox->faults({ action => 'hang', path => '/v2/products', nth => [2] });
 $sandbox->forget;
