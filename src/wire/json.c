@@ -108,7 +108,7 @@ cs_json_parse(MemoryContext cxt, const char *text, size_t length, char **problem
 	document->callback.arg = document;
 	MemoryContextRegisterResetCallback(cxt, &document->callback);
 
-	unsound = cs_json_build(text, length, &document->root, &offset);
+	unsound = cs_json_build(cxt, text, length, &document->root, &offset);
 	if (unsound)
 	{
 		*problem = problem_at(cxt, unsound, offset);

@@ -40,16 +40,28 @@ typedef enum Expected
 	EXPECT_NOTHING				/* the document is complete */
 } Expected;
 
+/* A name of members; the bytes are the document's. */
+typedef struct MemberName
+{
+	char	   *text;
+	size_t		length;
+} MemberName;
+
+/* Names that are remembered; two of one place drive each other out. */
+#define NAMES 64
+
 typedef struct Builder
 {
 	const char *at;
 	const char *end;
+	MemoryContext cxt;			/* of the document */
 	json_object **root;
 	json_object *open[CS_JSON_MAX_DEPTH];	/* containers, the innermost last */
 	int			depth;
 	Expected	expected;
-	Buffer		name;			/* of the member whose value comes next */
+	const char *name;			/* of the member whose value comes next */
 	Buffer		text;
+	MemberName	names[NAMES];
 } Builder;
 
 void
@@ -61,7 +73,7 @@ cs_json_out_of_memory(void)
 			 errdetail("A JSON document could not be held.")));
 }
 
-/* Room for a string of that length and its NUL.  Throws. */
+/* Room for a string of that length and a NUL.  Throws. */
 static char *
 buffer_for(Buffer *buffer, size_t length)
 {
@@ -139,10 +151,10 @@ unescape(const char *from, char **to)
 
 /*
  * Moves behind the string at b->at.  Returns it as it stands in the document,
- * or unescaped in 'buffer', where it also is with a NUL if 'terminated'.
+ * or unescaped in b->text.
  */
 static const char *
-take_string(Builder *b, Buffer *buffer, bool terminated, size_t *length)
+take_string(Builder *b, size_t *length)
 {
 	const char *from = b->at + 1;
 	const char *quote = memchr(from, '"', b->end - from);
@@ -153,19 +165,14 @@ take_string(Builder *b, Buffer *buffer, bool terminated, size_t *length)
 	{
 		b->at = quote + 1;
 		*length = quote - from;
-		if (!terminated)
-			return from;
-		to = buffer_for(buffer, *length);
-		memcpy(to, from, *length);
-		to[*length] = '\0';
-		return to;
+		return from;
 	}
 
 	/* It ends at the first quote that is not escaped. */
 	quote = from;
 	while (*quote != '"')
 		quote += *quote == '\\' ? 2 : 1;
-	to = buffer_for(buffer, quote - from);
+	to = buffer_for(&b->text, quote - from);
 	while (from < quote)
 	{
 		if (*from == '\\')
@@ -173,17 +180,41 @@ take_string(Builder *b, Buffer *buffer, bool terminated, size_t *length)
 		else
 			*to++ = *from++;
 	}
-	*to = '\0';
 	b->at = quote + 1;
-	*length = to - buffer->data;
-	return buffer->data;
+	*length = to - b->text.data;
+	return b->text.data;
+}
+
+/*
+ * Moves behind the name of a member.  Rows have the same few names again and
+ * again, so json-c is given one copy for all of them, which it does not own.
+ */
+static const char *
+take_name(Builder *b)
+{
+	size_t		length;
+	const char *text = take_string(b, &length);
+	size_t		place = length;
+	MemberName *name;
+
+	if (length > 0)
+		place += (unsigned char) text[0] * 5 + (unsigned char) text[length - 1] * 17;
+	name = &b->names[place % NAMES];
+	if (name->text == NULL || name->length != length || memcmp(name->text, text, length) != 0)
+	{
+		name->text = MemoryContextAllocHuge(b->cxt, length + 1);
+		memcpy(name->text, text, length);
+		name->text[length] = '\0';
+		name->length = length;
+	}
+	return name->text;
 }
 
 static json_object *
 new_string(Builder *b)
 {
 	size_t		length;
-	const char *string = take_string(b, &b->text, false, &length);
+	const char *string = take_string(b, &length);
 
 	return json_object_new_string_len(string, (int) length);
 }
@@ -246,7 +277,8 @@ add(Builder *b, json_object *value)
 	if (in_array(b))
 		failed = json_object_array_add(b->open[b->depth - 1], value);
 	else
-		failed = json_object_object_add_ex(b->open[b->depth - 1], b->name.data, value, 0);
+		failed = json_object_object_add_ex(b->open[b->depth - 1], b->name, value,
+										   JSON_C_OBJECT_ADD_CONSTANT_KEY);
 	if (failed)
 	{
 		json_object_put(value);
@@ -334,8 +366,6 @@ build_value(Builder *b)
 static const char *
 build_token(Builder *b)
 {
-	size_t		length;
-
 	switch (b->expected)
 	{
 		case EXPECT_VALUE_OR_END:
@@ -356,7 +386,7 @@ build_token(Builder *b)
 			}
 			if (*b->at != '"')
 				return "the name of a member is missing";
-			(void) take_string(b, &b->name, true, &length);
+			b->name = take_name(b);
 			b->expected = EXPECT_COLON;
 			return NULL;
 		case EXPECT_COLON:
@@ -383,9 +413,10 @@ build_token(Builder *b)
 }
 
 const char *
-cs_json_build(const char *text, size_t length, json_object **root, size_t *offset)
+cs_json_build(MemoryContext cxt, const char *text, size_t length, json_object **root,
+			  size_t *offset)
 {
-	Builder		builder = {.at = text, .end = text + length, .root = root};
+	Builder		builder = {.at = text, .end = text + length, .cxt = cxt, .root = root};
 	const char *problem = NULL;
 
 	for (;;)
@@ -404,8 +435,6 @@ cs_json_build(const char *text, size_t length, json_object **root, size_t *offse
 			break;
 	}
 	*offset = builder.at - text;
-	if (builder.name.data != NULL)
-		pfree(builder.name.data);
 	if (builder.text.data != NULL)
 		pfree(builder.text.data);
 	return problem;
