@@ -158,7 +158,7 @@ if [ "$(id -u)" -ne 0 ]; then
 	fi
 fi
 
-echo "cupsource installs from Debian what 'make $1' needs and this machine does not have:"
+echo "cupsource installs from Debian what is missing here:"
 printf '%s\n' "${names[@]}"
 
 log=$(mktemp) || exit 1

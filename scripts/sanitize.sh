@@ -20,8 +20,11 @@
 . "$(dirname "$0")/stage.sh"
 
 with=${WITH:-asan}
+only=${ONLY:-regress isolation pgtap tap}
 arguments=
-"$stage_top"/scripts/packages.sh "$with" || exit 1
+
+# All of them before the stage is made, which has the extensions that are there.
+"$stage_top"/scripts/packages.sh "$with" && "$stage_top"/scripts/packages.sh test $only || exit 1
 
 # A stage that is kept is to be built as usual the next time.
 close_sanitize()
@@ -48,7 +51,6 @@ case $with in
 		stage_run make -s PG_CONFIG="$stage_bin/pg_config" test/sanitize/first.so || exit 1
 		export ASAN_OPTIONS="detect_leaks=0:detect_odr_violation=0:detect_stack_use_after_return=0:abort_on_error=1:handle_sigill=1:log_path=$STAGE/findings/asan"
 		watched="LD_PRELOAD=\"$(gcc -print-file-name=libasan.so) $STAGE/src/test/sanitize/first.so \${LD_PRELOAD:-}\" exec -a \"\$0\""
-		only=${ONLY:-regress isolation pgtap tap}
 
 		# That test brings an allocator of its own.
 		TESTS=${TESTS:-$(cd "$STAGE/src" && ls test/t/*.pl | grep -v below)}
@@ -60,7 +62,6 @@ case $with in
 		# LLVM's libraries are large, and are none of ours.
 		arguments="-c jit=off"
 		watched="exec valgrind --quiet --trace-children=yes --num-callers=40 --fullpath-after= --suppressions='$STAGE/src/test/sanitize/valgrind.supp' --log-file='$STAGE/findings/%p'"
-		only=${ONLY:-regress isolation pgtap tap}
 		TESTS=${TESTS:-$(sed -n 's,^[0-9][^ ]*,test/t/&,p' "$STAGE/src/test/sanitize/memcheck" | cut -d' ' -f1)}
 		;;
 	*) stage_die "WITH=asan or WITH=valgrind" ;;
