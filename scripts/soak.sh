@@ -5,9 +5,10 @@
 #   CALLS=200000   so many calls in one session, and so many orders in one worker
 #   STAGE=/tmp/x   in that stage (kept) instead of a temporary one
 #
-# A tenth of each is to warm up.  From then on neither the memory contexts nor
-# the process's own pages, where libcurl and json-c live, may grow by more than
-# 1 MB.  The partner is that of the benchmarks: it answers at once.
+# A tenth of each is to warm up.  From then on a process's own pages, where
+# libcurl and json-c live, too, may not grow by more than 1 MB, nor the session's
+# memory contexts; those of the worker only it could tell.  The partner is that
+# of the benchmarks: it answers at once.
 
 . "$(dirname "$0")/stage.sh"
 

@@ -74,7 +74,7 @@ SELECT format('CALL order_all(%s, %s)', :calls * i / 100, :calls / 100),
   FROM generate_series(0, 99) AS i \gexec
 
 SELECT process, count(DISTINCT pid) AS processes,
-	string_agg(coalesce(contexts / 1024, 0)::text, ' ' ORDER BY at) AS "contexts in kB",
+	string_agg(coalesce((contexts / 1024)::text, '-'), ' ' ORDER BY at) AS "contexts in kB",
 	string_agg((pages / 1024)::text, ' ' ORDER BY at) AS "pages in kB"
   FROM memory GROUP BY process ORDER BY process \g (format=aligned tuples_only=off)
 
