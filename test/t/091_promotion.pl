@@ -60,7 +60,8 @@ my %state = map { split /\|/ } split /\n/,
 is(scalar(keys %state), $total, 'none is lost');
 is(join(' ', grep { $state{$_} eq 'placed' && !$there{$_} } sort keys %state), '', 'what is placed is there');
 is(join(' ', grep { $state{$_} ne 'placed' && $state{$_} ne 'uncertain' } sort keys %state), '', 'what is not placed is uncertain');
-cmp_ok(scalar(grep { $_ eq 'uncertain' } values %state), '<=', 4, 'and that is what was on the wire');
+# Four are on the wire, and as many answers may have come that were not recorded yet.
+cmp_ok(scalar(grep { $_ eq 'uncertain' } values %state), '<=', 8, 'and that is what was on the wire, or just answered');
 
 is($standby->safe_psql('postgres', q{SELECT state FROM cs_enqueue_order('[{"sku": "BC-3001-L-BLACK", "quantity": 1}]',
 	'{"name": "J", "line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201", "country": "US"}', 'after', NULL, 'hub')}),
