@@ -112,7 +112,7 @@ my $large = { action => 'body', method => 'GET', path => 'products$', content_ty
 $sandbox->faults($large);
 $session->query(q{SET cupsource.timeout = '10s'});
 my %limited;
-for my $more (0, 500, 1000, 2000, 4000, 8000, 16000)
+for my $more (0, 500, 1000, 2000, 4000, 8000)
 {
 	limit_memory($backend, $more);
 	$limited{ outcome($counted) }++;
