@@ -40,7 +40,7 @@ typedef enum Expected
 	EXPECT_NOTHING				/* the document is complete */
 } Expected;
 
-/* A name of members; the bytes are the document's. */
+/* A name of members; a copy with a NUL, in the document's context. */
 typedef struct MemberName
 {
 	char	   *text;
