@@ -42,7 +42,8 @@ REVOKE ALL ON FUNCTION cs_internal.usable_servers(oid, text) FROM PUBLIC;
  *
  * The beginning of a word makes the index gather all rows with such a word,
  * however few have the other words, too.  If by the smallest sample it is more
- * frequent than they are, what they find is compared with it.
+ * frequent than they are, what they find is compared with it.  That is decided
+ * only if the first sample has not enough.
  *
  * A range of SKUs or prices is walked through first, as far as a thousand rows.
  */
@@ -53,10 +54,12 @@ CREATE VIEW cs_internal.findable_products AS
          cs_internal.search_marks(p.product_id) AS marks,
          cs_internal.search_vector(p.product_id, p.server, ARRAY[p.name, p.brand, p.code], 'mgsc',
            ARRAY[p.material, p.category, p.capacity] OPERATOR(pg_catalog.||) p.certifications) AS terms,
+         ARRAY[p.name, p.brand, p.code] AS texts, 'mgsc' AS tags,
+         ARRAY[p.material, p.category, p.capacity] OPERATOR(pg_catalog.||) p.certifications AS attributes,
          NULL::tsvector AS model_terms
     FROM cs_internal.products AS p
    WHERE p.discontinued_at IS NULL;
-COMMENT ON VIEW cs_internal.findable_products IS 'Products on offer as rows of cs_prices, and what they are found by.';
+COMMENT ON VIEW cs_internal.findable_products IS 'Products on offer as rows of cs_prices, what they are found by, and of what that is made.';
 REVOKE ALL ON cs_internal.findable_products FROM PUBLIC;
 
 CREATE VIEW cs_internal.findable_variations AS
@@ -67,12 +70,14 @@ CREATE VIEW cs_internal.findable_variations AS
          cs_internal.search_marks(v.variation_id) AS marks,
          cs_internal.search_vector(v.variation_id, v.server, ARRAY[v.variation_description, v.variation2_description], 'sh',
            ARRAY[v.variation_description, v.variation2_description]) AS terms,
+         ARRAY[m.name, m.brand, m.code, v.variation_description, v.variation2_description] AS texts, 'msh' AS tags,
+         ARRAY[m.material, v.variation_description, v.variation2_description] AS attributes,
          cs_internal.search_vector('', m.server, ARRAY[m.name, m.brand, m.code], 'm', ARRAY[m.material]) AS model_terms
     FROM cs_internal.variations AS v
     LEFT JOIN cs_internal.models AS m ON m.server OPERATOR(pg_catalog.=) v.server AND m.model_id OPERATOR(pg_catalog.=) v.model_id
    WHERE v.discontinued_at IS NULL AND v.is_active IS NOT FALSE;
 COMMENT ON VIEW cs_internal.findable_variations IS
-'Variations on offer as rows of cs_prices, and what they are found by: their own words and those of their model.';
+'Variations on offer as rows of cs_prices, what they are found by alone, with their model, and by that alone.';
 REVOKE ALL ON cs_internal.findable_variations FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.search_sample(items bigint) RETURNS integer
@@ -97,6 +102,30 @@ END $$;
 COMMENT ON FUNCTION cs_internal.search_hits(tsquery, text[]) IS 'How many rows are found by this, counted up to some fifty.';
 REVOKE ALL ON FUNCTION cs_internal.search_hits(tsquery, text[]) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.search_which(servers text[], kinds text[], words text, tagged text[], items bigint, largest text,
+  largest_skus bigint)
+RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  alone boolean := cs_internal.search_query(NULL, 0, 'rest', words, 'shmcg', tagged) IS NULL;
+  -- The smallest one that has some hundred rows of all accounts.
+  sample integer := cs_internal.search_sample(greatest(items, largest_skus));
+  hits bigint := 0;
+BEGIN
+  IF sample > 0 THEN
+    hits := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'beginning', words, 'shmcg', tagged), kinds);
+  END IF;
+  RETURN CASE WHEN hits > 10 AND NOT (alone AND largest_skus * 2 > items)
+    AND hits > cs_internal.search_hits(cs_internal.search_query(
+      CASE WHEN largest_skus * 2 > items THEN NULL ELSE coalesce(largest, servers[1]) END,
+      sample, 'rest', words, 'shmcg', tagged), kinds) THEN 'rest' ELSE 'all' END;
+END $$;
+COMMENT ON FUNCTION cs_internal.search_which(text[], text[], text, text[], bigint, text, bigint) IS
+'Of which words rows are to be gathered by the index: all, or the rest, without the beginning of one (search_query), if that is more frequent.';
+REVOKE ALL ON FUNCTION cs_internal.search_which(text[], text[], text, text[], bigint, text, bigint) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.search_words(servers text[], kinds text[], words text, tagged text[], sku_prefix text,
   min_price numeric, max_price numeric, most bigint)
 RETURNS SETOF @extschema@.cs_prices
@@ -108,81 +137,72 @@ AS $$
 DECLARE
   wanted tsquery := cs_internal.search_query(NULL, 0, 'all', words, 'shmcg', tagged);
   prefix text := nullif(sku_prefix, '');
-  alone boolean := cs_internal.search_query(NULL, 0, 'rest', words, 'shmcg', tagged) IS NULL;
   items bigint := (SELECT sum(c.reltuples) FROM pg_class AS c
                     WHERE c.oid IN ('cs_internal.products'::regclass, 'cs_internal.variations'::regclass));
   largest record;
   sample integer;
-  every integer;
-  hits bigint := 0;
-  which text := 'all';
 BEGIN
   SELECT r.server, r.skus INTO largest FROM cs_internal.catalog_runs AS r WHERE r.server = ANY (servers)
    ORDER BY r.skus DESC LIMIT 1;
   -- The smallest one that has some hundred rows of the account; of no use if all that there is, is wanted.
   sample := CASE WHEN most IS NULL THEN 0 ELSE cs_internal.search_sample(largest.skus) END;
-  -- The smallest one that has some hundred rows of all accounts.
-  every := cs_internal.search_sample(greatest(items, largest.skus));
-  IF every > 0 THEN
-    hits := cs_internal.search_hits(cs_internal.search_query(NULL, every, 'beginning', words, 'shmcg', tagged), kinds);
-  END IF;
-  IF hits > 10 AND NOT (alone AND largest.skus * 2 > items)
-     AND hits > cs_internal.search_hits(cs_internal.search_query(
-       CASE WHEN largest.skus * 2 > items THEN NULL ELSE coalesce(largest.server, servers[1]) END,
-       every, 'rest', words, 'shmcg', tagged), kinds) THEN
-    which := 'rest';
-  END IF;
 
   -- No other index than that of the words is to be used: server || '', terms || ''.
   RETURN QUERY
+  WITH decided AS MATERIALIZED (
+    SELECT cs_internal.search_which(servers, kinds, words, tagged, items, largest.server, largest.skus) AS which)
   SELECT f.*
     FROM unnest(servers) AS n (server)
     CROSS JOIN LATERAL (
       -- The index need not look for an account that most rows are of.
-      SELECT CASE WHEN which = 'rest' AND alone
-                    OR NOT EXISTS (SELECT FROM cs_internal.catalog_runs AS r WHERE r.server = n.server AND r.skus * 2 > items)
-                  THEN n.server END AS name OFFSET 0) AS t
-    CROSS JOIN LATERAL (
       SELECT n.server COLLATE "C" AS server,
-             cs_internal.search_query(t.name, 3, which, words, 'shmcg', tagged) AS query3,
-             cs_internal.search_query(t.name, 2, which, words, 'shmcg', tagged) AS query2,
-             cs_internal.search_query(t.name, 1, which, words, 'shmcg', tagged) AS query1,
-             cs_internal.search_query(t.name, 0, which, words, 'shmcg', tagged) AS query0,
+             CASE WHEN NOT EXISTS (SELECT FROM cs_internal.catalog_runs AS r WHERE r.server = n.server AND r.skus * 2 > items)
+                  THEN n.server END AS named,
              cs_internal.search_query(n.server, 0, 'any', words, 'shmcg', tagged) AS any_of OFFSET 0) AS a
     CROSS JOIN LATERAL (
       SELECT i.server, i.sku, i.product_id, i.name, i.unit_price, i.list_price, i.currency, i.min_order_qty, i.stock_status,
              i.lead_time_days, i.fetched_at
         FROM (
-          SELECT p.* FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample = 3 AND p.terms @@ a.query3
+          SELECT p.*, 'all' AS which FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample > 0
+             AND p.terms @@ cs_internal.search_query(a.named, sample, 'all', words, 'shmcg', tagged)
           UNION ALL
-          SELECT p.* FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample >= 2 AND p.terms @@ a.query2 AND (p.marks = 2 OR sample = 2)
+          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample > 2 AND p.marks = 2
+             AND p.terms @@ cs_internal.search_query(a.named, 2, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
           UNION ALL
-          SELECT p.* FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample >= 1 AND p.terms @@ a.query1 AND (p.marks = 1 OR sample = 1)
+          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND sample > 1 AND p.marks = 1
+             AND p.terms @@ cs_internal.search_query(a.named, 1, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
           UNION ALL
-          SELECT p.* FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND p.terms @@ a.query0 AND (p.marks = 0 OR sample = 0)
+          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
+           WHERE 'products' = ANY (kinds) AND (sample = 0 OR p.marks = 0)
+             AND p.terms @@ cs_internal.search_query(a.named, 0, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
           UNION ALL
-          SELECT v.* FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample = 3 AND v.terms @@ a.query3
+          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample > 0
+             AND v.terms @@ cs_internal.search_query(a.named, sample, 'all', words, 'shmcg', tagged)
           UNION ALL
-          SELECT v.* FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample >= 2 AND v.terms @@ a.query2 AND (v.marks = 2 OR sample = 2)
+          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample > 2 AND v.marks = 2
+             AND v.terms @@ cs_internal.search_query(a.named, 2, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
+             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
           UNION ALL
-          SELECT v.* FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample >= 1 AND v.terms @@ a.query1 AND (v.marks = 1 OR sample = 1)
+          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND sample > 1 AND v.marks = 1
+             AND v.terms @@ cs_internal.search_query(a.named, 1, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
+             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
           UNION ALL
-          SELECT v.* FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND v.terms @@ a.query0 AND (v.marks = 0 OR sample = 0)
+          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND (sample = 0 OR v.marks = 0)
+             AND v.terms @@ cs_internal.search_query(a.named, 0, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
+             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
           UNION ALL
           -- Some of the words are its model's.
-          SELECT v.* FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND v.model_terms @@ a.any_of AND (v.model_terms || v.terms) @@ wanted
-             AND NOT (v.terms || '') @@ wanted) AS i
+          SELECT v.*, 'any' FROM cs_internal.findable_variations AS v
+           WHERE 'variations' = ANY (kinds) AND v.model_terms @@ a.any_of AND NOT (v.terms || '') @@ wanted) AS i
        WHERE i.server || '' = a.server
-         AND (which = 'all' OR (coalesce(i.model_terms, '') || i.terms) @@ wanted)
+         AND (i.which = 'all' OR cs_internal.search_found(wanted, i.texts, i.tags, i.attributes))
          AND (prefix IS NULL OR i.sku ^@ prefix)
          AND (min_price IS NULL OR i.unit_price >= min_price)
          AND (max_price IS NULL OR i.unit_price <= max_price)
@@ -209,7 +229,7 @@ DECLARE
     CASE WHEN min_price IS NOT NULL THEN ' AND x.unit_price >= $4' END,
     CASE WHEN max_price IS NOT NULL THEN ' AND x.unit_price <= $5' END,
     ' ORDER BY ', CASE WHEN sku_prefix <> '' THEN 'x.sku' ELSE 'x.unit_price' END, ' OFFSET $6 LIMIT $7) AS i',
-    CASE WHEN wanted IS NOT NULL THEN ' WHERE (coalesce(i.model_terms, '''') || i.terms) @@ $2' END);
+    CASE WHEN wanted IS NOT NULL THEN ' WHERE cs_internal.search_found($2, i.texts, i.tags, i.attributes)' END);
 BEGIN
   RETURN QUERY EXECUTE concat(
     'SELECT f.* FROM unnest($1) AS n (server) CROSS JOIN LATERAL (SELECT n.server COLLATE "C" AS server OFFSET 0) AS a ',

@@ -25,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "tsearch/ts_type.h"
+#include "tsearch/ts_utils.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
@@ -37,6 +38,7 @@
 
 PG_FUNCTION_INFO_V1(cs_sql_search_marks);
 PG_FUNCTION_INFO_V1(cs_sql_search_vector);
+PG_FUNCTION_INFO_V1(cs_sql_search_found);
 PG_FUNCTION_INFO_V1(cs_sql_search_query);
 
 /* Is called for each word, which is not terminated. */
@@ -78,6 +80,31 @@ each_word(char *text, int length, char tag, TakeWord take, void *arg)
 			take(word, pg_mbcliplen(word, (int) (p - word), WORD_MAX), tag, arg);
 	}
 	pfree(lower);
+}
+
+/*
+ * The words of all texts of an array.  'tags' has a letter for each, the last
+ * one for all that follow; none for plain texts.
+ */
+static void
+each_word_of(ArrayType *texts, const char *tags, TakeWord take, void *arg)
+{
+	int			n_tags = (int) strlen(tags);
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(texts, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		text	   *words;
+
+		if (nulls[i])
+			continue;
+		words = DatumGetTextPP(elements[i]);
+		each_word(VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words),
+				  n_tags ? tags[Min(i, n_tags - 1)] : '\0', take, arg);
+	}
 }
 
 /* ---- What a row can be found by ---- */
@@ -137,14 +164,6 @@ add_word(const char *word, int length, char tag, void *arg)
 	add_lexeme(arg, prefix, word, length);
 }
 
-static void
-add_text(Vector *vector, Datum value, char tag)
-{
-	text	   *words = DatumGetTextPP(value);
-
-	each_word(VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words), tag, add_word, vector);
-}
-
 /*
  * cs_internal.search_vector(key, server, plain text[], tags text, tagged text[]):
  * tags has a letter for each element of tagged.
@@ -154,28 +173,77 @@ cs_sql_search_vector(PG_FUNCTION_ARGS)
 {
 	text	   *server = PG_GETARG_TEXT_PP(1);
 	Vector	   *vector = palloc(sizeof(Vector));
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-	char	   *tags = text_to_cstring(PG_GETARG_TEXT_PP(3));
 
 	vector->n = 0;
 	vector->marks = marks_of(PG_GETARG_TEXT_PP(0));
 	add_lexeme(vector, "@", VARDATA_ANY(server), VARSIZE_ANY_EXHDR(server));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			add_text(vector, elements[i], '\0');
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			add_text(vector, elements[i], tags[Min(i, (int) strlen(tags) - 1)]);
+	each_word_of(PG_GETARG_ARRAYTYPE_P(2), "", add_word, vector);
+	each_word_of(PG_GETARG_ARRAYTYPE_P(4), text_to_cstring(PG_GETARG_TEXT_PP(3)), add_word,
+				 vector);
 	PG_RETURN_DATUM(DirectFunctionCall1(array_to_tsvector,
 										PointerGetDatum(construct_array(vector->lexemes, vector->n,
 																		TEXTOID, -1, false,
 																		TYPALIGN_INT))));
+}
+
+/* ---- Whether a row has what is looked for, without its vector ---- */
+
+typedef struct Found
+{
+	TSQuery		query;
+	bool	   *has;			/* of each item of the query: the row has this word */
+} Found;
+
+/* TakeWord */
+static void
+find_word(const char *word, int length, char tag, void *arg)
+{
+	Found	   *found = arg;
+
+	for (int i = 0; i < found->query->size; i++)
+	{
+		QueryItem  *item = GETQUERY(found->query) + i;
+		const char *operand;
+		int			rest;
+
+		if (item->type != QI_VAL || found->has[i])
+			continue;
+		operand = GETOPERAND(found->query) + item->qoperand.distance;
+		rest = item->qoperand.length;
+		if (tag)
+		{
+			if (rest < 2 || operand[0] != tag || operand[1] != ':')
+				continue;
+			operand += 2;
+			rest -= 2;
+		}
+		found->has[i] = (item->qoperand.prefix ? rest <= length : rest == length) &&
+			memcmp(operand, word, rest) == 0;
+	}
+}
+
+/* TSExecuteCallback */
+static TSTernaryValue
+is_found(void *arg, QueryOperand *operand, ExecPhraseData *data)
+{
+	Found	   *found = arg;
+
+	return found->has[(QueryItem *) operand - GETQUERY(found->query)] ? TS_YES : TS_NO;
+}
+
+/* cs_internal.search_found(query, plain text[], tags text, tagged text[]) */
+Datum
+cs_sql_search_found(PG_FUNCTION_ARGS)
+{
+	Found		found = {.query = PG_GETARG_TSQUERY(0)};
+
+	if (found.query->size == 0)
+		PG_RETURN_BOOL(false);
+	found.has = palloc0(found.query->size * sizeof(bool));
+	each_word_of(PG_GETARG_ARRAYTYPE_P(1), "", find_word, &found);
+	each_word_of(PG_GETARG_ARRAYTYPE_P(3), text_to_cstring(PG_GETARG_TEXT_PP(2)), find_word,
+				 &found);
+	PG_RETURN_BOOL(TS_execute(GETQUERY(found.query), &found, TS_EXEC_EMPTY, is_found));
 }
 
 /* ---- What is looked for ---- */
@@ -264,33 +332,19 @@ Datum
 cs_sql_search_query(PG_FUNCTION_ARGS)
 {
 	Wanted		query = {.last_length = 0};
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-	char	   *tags;
 	char	   *which;
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
 		PG_RETURN_NULL();
 	query.marks = Min(PG_GETARG_INT32(1), MARKS_MAX);
 	which = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	tags = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	query.operator = strcmp(which, "any") == 0 ? " | " : " & ";
 	initStringInfo(&query.text);
 	if (!PG_ARGISNULL(3))
 		require_words(&query, PG_GETARG_TEXT_PP(3), which);
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(5), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	for (int i = 0; i < n && strcmp(which, "beginning") != 0; i++)
-	{
-		text	   *words;
-
-		if (nulls[i])
-			continue;
-		words = DatumGetTextPP(elements[i]);
-		each_word(VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words),
-				  tags[Min(i, (int) strlen(tags) - 1)], require_word, &query);
-	}
+	if (strcmp(which, "beginning") != 0)
+		each_word_of(PG_GETARG_ARRAYTYPE_P(5), text_to_cstring(PG_GETARG_TEXT_PP(4)),
+					 require_word, &query);
 	if (query.text.len == 0 && (PG_ARGISNULL(0) || strcmp(which, "rest") != 0))
 		PG_RETURN_NULL();
 	if (!PG_ARGISNULL(0))

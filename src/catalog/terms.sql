@@ -22,6 +22,13 @@ COMMENT ON FUNCTION cs_internal.search_vector(text, text, text[], text, text[]) 
 'all of them again with each number of number signs up to search_marks(key).';
 REVOKE ALL ON FUNCTION cs_internal.search_vector(text, text, text[], text, text[]) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.search_found(query tsquery, plain text[], tags text, tagged text[]) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 5
+AS 'MODULE_PATHNAME', 'cs_sql_search_found';
+COMMENT ON FUNCTION cs_internal.search_found(tsquery, text[], text, text[]) IS
+'Whether search_vector('''', server, plain, tags, tagged) @@ query, of a query that names no account; no vector is made for it.';
+REVOKE ALL ON FUNCTION cs_internal.search_found(tsquery, text[], text, text[]) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.search_query(server text, marks integer, which text, words text, tags text,
   tagged text[]) RETURNS tsquery
 LANGUAGE c IMMUTABLE PARALLEL SAFE

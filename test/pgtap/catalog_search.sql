@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(80);
+SELECT plan(101);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -71,6 +71,11 @@ SELECT results_eq($$ SELECT cs_internal.search_marks('k' || n) AS marks, count(*
 SELECT is(cs_internal.search_marks(''), 0, 'what has no key is in none');
 SELECT is(cs_internal.search_vector('k' || n, 'x', ARRAY['Cup'], 's', ARRAY['L'])::text, v, 'words of a row in ' || cs_internal.search_marks('k' || n) || ' samples')
   FROM (VALUES (1, '''@x'' ''cup'' ''s:l''')) AS t (n, v);
+SELECT is(r.found, t.found, r.how || ': ' || q)
+  FROM (VALUES ('paper & cup:*', true), ('cup', false), ('pla', false), ('''m:pla'' & ''s:l'' & x & 1', true), ('''m:8oz''', false), ('''s:8o''', false),
+               ('''s:8oz'' | mug', true), ('pape & cups', false), ('cupsx:*', false)) AS t (q, found),
+       LATERAL (VALUES ('a vector', cs_internal.search_vector('', 'x', ARRAY['Paper Cups', NULL, 'X-1'], 'mgs', ARRAY['PLA', NULL, '8oz', 'L']) @@ q::tsquery),
+         ('without one', cs_internal.search_found(q::tsquery, ARRAY['Paper Cups', NULL, 'X-1'], 'mgs', ARRAY['PLA', NULL, '8oz', 'L']))) AS r (how, found);
 SELECT is(cs_internal.search_query('o''x\', 1, 'all', 'Paper cup', 's', ARRAY['L'])::text, '''#paper'' & ''#cup'':* & ''#s:l'' & ''#@o''''x\\''', 'words in a sample');
 SELECT is(cs_internal.search_query(NULL, 0, 'rest', 'Paper cup', 's', ARRAY['L'])::text, '''paper'' & ''s:l''', 'without the beginning of a word');
 SELECT is(cs_internal.search_query(NULL, 0, 'beginning', 'Paper cup', 's', ARRAY['L'])::text, '''cup'':*', 'and that alone');
@@ -95,6 +100,16 @@ UPDATE cs_internal.catalog_runs SET skus = 20000 WHERE server = 'shop';
 SELECT is(found('tumbler', 10000), '3000 3000 0 3', 'a smaller catalogue has larger samples');
 SELECT is(found('tumbler', 10), '10 10 1 2', 'of which they come');
 UPDATE cs_internal.products SET discontinued_at = now() WHERE product_id LIKE 't%';
+SELECT cs_internal.merge_models('hub', ARRAY[jsonb_populate_record(NULL::cs_internal.model_row, '{"fingerprint": 8, "model_id": "m8", "name": "Uniform"}'),
+  jsonb_populate_record(NULL::cs_internal.model_row, '{"fingerprint": 9, "model_id": "m9", "name": "Jacket"}')]);
+SELECT cs_internal.merge_variations('hub', 'm8', ARRAY[variation('u', 'Orange', 'S', 9)]);
+SELECT cs_internal.merge_variations('hub', 'm9', array_agg(variation('u' || n, 'Uni', n::text, 9))) FROM generate_series(1, 1000) AS n;
+INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, skus)
+VALUES ('hub', 1, 'complete', 'list', false, now(), now(), 20000);
+SELECT is(skus(ARRAY(SELECT s FROM cs_search('orange uni') AS s)), 'hub:V-u', 'words of a variation and its model are found once, however frequent one of them is');
+SELECT is((SELECT count(DISTINCT sku) FROM cs_search('uni', server => 'hub', max_rows => NULL)), 1003::bigint, 'each row that has it');
+SELECT is((SELECT count(DISTINCT sku) FROM cs_search('uni', server => 'hub', max_rows => 1003)), 1003::bigint, 'and so it is by samples');
+UPDATE cs_internal.variations SET discontinued_at = now() WHERE variation_id ^@ 'u';
 
 -- ---- Offers ----
 SELECT results_eq($$ SELECT server, sku, quantity, unit_price, total, min_order_qty, lead_time_days FROM cs_offers('coffee', 1000) $$,
