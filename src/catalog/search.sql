@@ -37,8 +37,7 @@ REVOKE ALL ON FUNCTION cs_internal.usable_servers(oid, text) FROM PUBLIC;
  * The index names all rows that have a word before the first one can be read.
  * So the samples that it holds (terms.c) are asked first, the smallest at once;
  * what is lacking then comes from the next, eight times as large: no list is
- * much longer than what is to be found.  The parts of a UNION ALL are executed
- * one after the other, and not at all once LIMIT has its rows.
+ * much longer than what is to be found.
  *
  * The beginning of a word makes the index gather all rows with such a word,
  * however few have the other words, too.  If by the smallest sample it is more
@@ -102,8 +101,7 @@ END $$;
 COMMENT ON FUNCTION cs_internal.search_hits(tsquery, text[]) IS 'How many rows are found by this, counted up to some fifty.';
 REVOKE ALL ON FUNCTION cs_internal.search_hits(tsquery, text[]) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.search_which(servers text[], kinds text[], words text, tagged text[], items bigint, largest text,
-  largest_skus bigint)
+CREATE FUNCTION cs_internal.search_which(kinds text[], words text, tagged text[], items bigint, account text, skus bigint)
 RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -111,20 +109,23 @@ AS $$
 DECLARE
   alone boolean := cs_internal.search_query(NULL, 0, 'rest', words, 'shmcg', tagged) IS NULL;
   -- The smallest one that has some hundred rows of all accounts.
-  sample integer := cs_internal.search_sample(greatest(items, largest_skus));
+  sample integer := cs_internal.search_sample(greatest(items, skus));
   hits bigint := 0;
 BEGIN
+  -- All rows with a word are gathered in half the time of those with its beginning, and are often many enough.
   IF sample > 0 THEN
+    hits := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'ending', words, 'shmcg', tagged), kinds);
+  END IF;
+  IF sample > 0 AND hits <= 10 THEN
     hits := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'beginning', words, 'shmcg', tagged), kinds);
   END IF;
-  RETURN CASE WHEN hits > 10 AND NOT (alone AND largest_skus * 2 > items)
-    AND hits > cs_internal.search_hits(cs_internal.search_query(
-      CASE WHEN largest_skus * 2 > items THEN NULL ELSE coalesce(largest, servers[1]) END,
-      sample, 'rest', words, 'shmcg', tagged), kinds) THEN 'rest' ELSE 'all' END;
+  RETURN CASE WHEN hits > 10 AND NOT (alone AND account IS NULL)
+    AND hits > cs_internal.search_hits(cs_internal.search_query(account, sample, 'rest', words, 'shmcg', tagged), kinds)
+    THEN 'rest' ELSE 'all' END;
 END $$;
-COMMENT ON FUNCTION cs_internal.search_which(text[], text[], text, text[], bigint, text, bigint) IS
-'Of which words rows are to be gathered by the index: all, or the rest, without the beginning of one (search_query), if that is more frequent.';
-REVOKE ALL ON FUNCTION cs_internal.search_which(text[], text[], text, text[], bigint, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.search_which(text[], text, text[], bigint, text, bigint) IS
+'Of which words rows are to be gathered by the index: all, or the rest, without the beginning of one (search_query), if that is more frequent. account, skus: the largest one, without its name if most items are its own.';
+REVOKE ALL ON FUNCTION cs_internal.search_which(text[], text, text[], bigint, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.search_words(servers text[], kinds text[], words text, tagged text[], sku_prefix text,
   min_price numeric, max_price numeric, most bigint)
@@ -135,83 +136,87 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
-  wanted tsquery := cs_internal.search_query(NULL, 0, 'all', words, 'shmcg', tagged);
-  prefix text := nullif(sku_prefix, '');
-  items bigint := (SELECT sum(c.reltuples) FROM pg_class AS c
-                    WHERE c.oid IN ('cs_internal.products'::regclass, 'cs_internal.variations'::regclass));
+  wanted CONSTANT tsquery := cs_internal.search_query(NULL, 0, 'all', words, 'shmcg', tagged);
+  prefix CONSTANT text := nullif(sku_prefix, '');
+  items CONSTANT bigint := (SELECT sum(c.reltuples) FROM pg_class AS c
+                             WHERE c.oid IN ('cs_internal.products'::regclass, 'cs_internal.variations'::regclass));
+  account record;
   largest record;
+  decided text;
   sample integer;
+  which text;
+  query tsquery;
+  found bigint;
+  missing bigint;
 BEGIN
-  SELECT r.server, r.skus INTO largest FROM cs_internal.catalog_runs AS r WHERE r.server = ANY (servers)
-   ORDER BY r.skus DESC LIMIT 1;
-  -- The smallest one that has some hundred rows of the account; of no use if all that there is, is wanted.
-  sample := CASE WHEN most IS NULL THEN 0 ELSE cs_internal.search_sample(largest.skus) END;
-
-  -- No other index than that of the words is to be used: server || '', terms || ''.
-  RETURN QUERY
-  WITH decided AS MATERIALIZED (
-    SELECT cs_internal.search_which(servers, kinds, words, tagged, items, largest.server, largest.skus) AS which)
-  SELECT f.*
-    FROM unnest(servers) AS n (server)
-    CROSS JOIN LATERAL (
-      -- The index need not look for an account that most rows are of.
-      SELECT n.server COLLATE "C" AS server,
-             CASE WHEN NOT EXISTS (SELECT FROM cs_internal.catalog_runs AS r WHERE r.server = n.server AND r.skus * 2 > items)
-                  THEN n.server END AS named,
-             cs_internal.search_query(n.server, 0, 'any', words, 'shmcg', tagged) AS any_of OFFSET 0) AS a
-    CROSS JOIN LATERAL (
-      SELECT i.server, i.sku, i.product_id, i.name, i.unit_price, i.list_price, i.currency, i.min_order_qty, i.stock_status,
-             i.lead_time_days, i.fetched_at
-        FROM (
-          SELECT p.*, 'all' AS which FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample > 0
-             AND p.terms @@ cs_internal.search_query(a.named, sample, 'all', words, 'shmcg', tagged)
-          UNION ALL
-          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample > 2 AND p.marks = 2
-             AND p.terms @@ cs_internal.search_query(a.named, 2, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-          UNION ALL
-          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND sample > 1 AND p.marks = 1
-             AND p.terms @@ cs_internal.search_query(a.named, 1, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-          UNION ALL
-          SELECT p.*, (SELECT d.which FROM decided AS d) FROM cs_internal.findable_products AS p
-           WHERE 'products' = ANY (kinds) AND (sample = 0 OR p.marks = 0)
-             AND p.terms @@ cs_internal.search_query(a.named, 0, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-          UNION ALL
-          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample > 0
-             AND v.terms @@ cs_internal.search_query(a.named, sample, 'all', words, 'shmcg', tagged)
-          UNION ALL
-          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample > 2 AND v.marks = 2
-             AND v.terms @@ cs_internal.search_query(a.named, 2, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
-          UNION ALL
-          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND sample > 1 AND v.marks = 1
-             AND v.terms @@ cs_internal.search_query(a.named, 1, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
-          UNION ALL
-          SELECT v.*, 'all' FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND (sample = 0 OR v.marks = 0)
-             AND v.terms @@ cs_internal.search_query(a.named, 0, (SELECT d.which FROM decided AS d), words, 'shmcg', tagged)
-             AND ((SELECT d.which FROM decided AS d) = 'all' OR (v.terms || '') @@ wanted)
-          UNION ALL
-          -- Some of the words are its model's.
-          SELECT v.*, 'any' FROM cs_internal.findable_variations AS v
-           WHERE 'variations' = ANY (kinds) AND v.model_terms @@ a.any_of AND NOT (v.terms || '') @@ wanted) AS i
-       WHERE i.server || '' = a.server
-         AND (i.which = 'all' OR cs_internal.search_found(wanted, i.texts, i.tags, i.attributes))
-         AND (prefix IS NULL OR i.sku ^@ prefix)
-         AND (min_price IS NULL OR i.unit_price >= min_price)
-         AND (max_price IS NULL OR i.unit_price <= max_price)
-       LIMIT most) AS f
-   ORDER BY CASE WHEN prefix IS NOT NULL THEN f.sku END, f.unit_price, f.sku, f.server
-   LIMIT most;
+  FOR account IN
+    SELECT n.server COLLATE "C" AS server, r.skus,
+           -- The index need not look for an account that most rows are of.
+           CASE WHEN r.skus * 2 > items THEN NULL ELSE n.server END AS named
+      FROM unnest(servers) AS n (server) LEFT JOIN cs_internal.catalog_runs AS r ON r.server = n.server
+     ORDER BY r.skus DESC NULLS LAST
+  LOOP
+    largest := coalesce(largest, account);
+    missing := most;
+    -- The smallest one that has some hundred rows of the account; of no use if all that there is, is wanted.
+    sample := CASE WHEN most IS NULL THEN 0 ELSE cs_internal.search_sample(account.skus) END;
+    FOR level IN REVERSE sample .. 0 LOOP
+      IF level = sample AND sample > 0 THEN
+        which := 'all';
+      ELSE
+        decided := coalesce(decided, cs_internal.search_which(kinds, words, tagged, items, largest.named, largest.skus));
+        which := decided;
+      END IF;
+      query := cs_internal.search_query(account.named, level, which, words, 'shmcg', tagged);
+      -- No other index than that of the words is to be used: server || '', terms || ''.
+      IF 'products' = ANY (kinds) THEN
+        RETURN QUERY
+        SELECT p.server, p.sku, p.product_id, p.name, p.unit_price, p.list_price, p.currency, p.min_order_qty, p.stock_status,
+               p.lead_time_days, p.fetched_at
+          FROM cs_internal.findable_products AS p
+         WHERE p.terms @@ query AND p.server || '' = account.server AND (level = sample OR p.marks = level)
+           AND (which = 'all' OR cs_internal.search_found(wanted, p.texts, p.tags, p.attributes))
+           AND (prefix IS NULL OR p.sku ^@ prefix)
+           AND (min_price IS NULL OR p.unit_price >= min_price)
+           AND (max_price IS NULL OR p.unit_price <= max_price)
+         LIMIT missing;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        missing := missing - found;
+      END IF;
+      IF 'variations' = ANY (kinds) THEN
+        RETURN QUERY
+        SELECT v.server, v.sku, v.product_id, v.name, v.unit_price, v.list_price, v.currency, v.min_order_qty, v.stock_status,
+               v.lead_time_days, v.fetched_at
+          FROM cs_internal.findable_variations AS v
+         WHERE v.terms @@ query AND v.server || '' = account.server AND (level = sample OR v.marks = level)
+           AND (which = 'all' OR (v.terms || '') @@ wanted)
+           AND (prefix IS NULL OR v.sku ^@ prefix)
+           AND (min_price IS NULL OR v.unit_price >= min_price)
+           AND (max_price IS NULL OR v.unit_price <= max_price)
+         LIMIT missing;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        missing := missing - found;
+      END IF;
+      EXIT WHEN missing <= 0;
+    END LOOP;
+    IF 'variations' = ANY (kinds) AND (missing > 0 OR most IS NULL) THEN
+      -- Some of the words are its model's.
+      query := cs_internal.search_query(account.server, 0, 'any', words, 'shmcg', tagged);
+      RETURN QUERY
+      SELECT v.server, v.sku, v.product_id, v.name, v.unit_price, v.list_price, v.currency, v.min_order_qty, v.stock_status,
+             v.lead_time_days, v.fetched_at
+        FROM cs_internal.findable_variations AS v
+       WHERE v.model_terms @@ query AND v.server || '' = account.server
+         AND cs_internal.search_found(wanted, v.texts, v.tags, v.attributes) AND NOT (v.terms || '') @@ wanted
+         AND (prefix IS NULL OR v.sku ^@ prefix)
+         AND (min_price IS NULL OR v.unit_price >= min_price)
+         AND (max_price IS NULL OR v.unit_price <= max_price)
+       LIMIT missing;
+    END IF;
+  END LOOP;
 END $$;
 COMMENT ON FUNCTION cs_internal.search_words(text[], text[], text, text[], text, numeric, numeric, bigint) IS
-'What is found by words; of more than so many, those of the smallest samples.';
+'What is found by words, in no order; of more than so many of an account, those of the smallest samples.';
 REVOKE ALL ON FUNCTION cs_internal.search_words(text[], text[], text, text[], text, numeric, numeric, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.search_range(servers text[], kinds text[], wanted tsquery, sku_prefix text, min_price numeric,
@@ -279,7 +284,8 @@ BEGIN
     END IF;
   END IF;
   RETURN QUERY SELECT w.* FROM cs_internal.search_words(servers, kinds, words, tagged, sku_prefix, min_price, max_price,
-    most) AS w;
+    most) AS w
+   ORDER BY CASE WHEN sku_prefix <> '' THEN w.sku END, w.unit_price, w.sku, w.server LIMIT most;
 END $$;
 COMMENT ON FUNCTION cs_internal.search(oid, text, text, text, text, text, text, text, numeric, numeric, bigint, text) IS
 'What cs_search finds for a user.';

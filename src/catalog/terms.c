@@ -291,9 +291,16 @@ require_word(const char *word, int length, char tag, void *arg)
 	require_lexeme(query, prefix, word, length);
 }
 
+/* Whether only the last plain word is asked for. */
+static bool
+is_alone(const char *which)
+{
+	return strcmp(which, "beginning") == 0 || strcmp(which, "ending") == 0;
+}
+
 /*
  * The plain words.  The last one, if it may be the beginning of one, is left
- * out of the rest, and alone what else is asked for by "beginning".
+ * out of the rest, and is alone what "beginning" and "ending" ask for.
  */
 static void
 require_words(Wanted *query, text *words, const char *which)
@@ -308,7 +315,7 @@ require_words(Wanted *query, text *words, const char *which)
 		query->text.data[query->last_word] = '\0';
 		return;
 	}
-	if (strcmp(which, "beginning") == 0)
+	if (is_alone(which))
 	{
 		char	   *last = query->text.data + query->last_word;
 
@@ -317,7 +324,7 @@ require_words(Wanted *query, text *words, const char *which)
 		memmove(query->text.data, last, query->text.len);
 		query->text.data[query->text.len] = '\0';
 	}
-	if (is_beginning)
+	if (is_beginning && strcmp(which, "ending") != 0)
 		appendStringInfoString(&query->text, ":*");
 }
 
@@ -326,7 +333,8 @@ require_words(Wanted *query, text *words, const char *which)
  * words and all words of each tagged text, with so many marks, and the
  * account's name if it is given.  The last plain word may be the beginning of
  * one; which: "all", the "rest" without it, perhaps only the account's name, the
- * "beginning" alone; or "any" of them is enough.  NULL if nothing is left.
+ * "beginning" alone, or that as a whole word, the "ending" of them; or "any" of
+ * them is enough.  NULL if nothing is left.
  */
 Datum
 cs_sql_search_query(PG_FUNCTION_ARGS)
@@ -342,7 +350,7 @@ cs_sql_search_query(PG_FUNCTION_ARGS)
 	initStringInfo(&query.text);
 	if (!PG_ARGISNULL(3))
 		require_words(&query, PG_GETARG_TEXT_PP(3), which);
-	if (strcmp(which, "beginning") != 0)
+	if (!is_alone(which))
 		each_word_of(PG_GETARG_ARRAYTYPE_P(5), text_to_cstring(PG_GETARG_TEXT_PP(4)),
 					 require_word, &query);
 	if (query.text.len == 0 && (PG_ARGISNULL(0) || strcmp(which, "rest") != 0))

@@ -35,5 +35,5 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cs_sql_search_query';
 COMMENT ON FUNCTION cs_internal.search_query(text, integer, text, text, text, text[]) IS
 'All of these words, and the account''s name if it is given, each with so many marks. The last plain word, from three letters, is the beginning of one. '
-'which: all, the rest without that, the beginning alone, or any of them is enough; NULL if nothing is left.';
+'which: all, the rest without that, the beginning alone, that as a whole word (ending), or any of them is enough; NULL if nothing is left.';
 REVOKE ALL ON FUNCTION cs_internal.search_query(text, integer, text, text, text, text[]) FROM PUBLIC;

@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(101);
+SELECT plan(102);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -79,6 +79,7 @@ SELECT is(r.found, t.found, r.how || ': ' || q)
 SELECT is(cs_internal.search_query('o''x\', 1, 'all', 'Paper cup', 's', ARRAY['L'])::text, '''#paper'' & ''#cup'':* & ''#s:l'' & ''#@o''''x\\''', 'words in a sample');
 SELECT is(cs_internal.search_query(NULL, 0, 'rest', 'Paper cup', 's', ARRAY['L'])::text, '''paper'' & ''s:l''', 'without the beginning of a word');
 SELECT is(cs_internal.search_query(NULL, 0, 'beginning', 'Paper cup', 's', ARRAY['L'])::text, '''cup'':*', 'and that alone');
+SELECT is(cs_internal.search_query(NULL, 0, 'ending', 'Paper cup', 's', ARRAY['L'])::text, '''cup''', 'or as a whole word');
 SELECT is(cs_internal.search_query(NULL, 0, 'beginning', 'paper 8', 's', ARRAY['L']), NULL, 'if there is one');
 SELECT is(cs_internal.search_query('x', 0, 'any', 'paper cup', 's', ARRAY['L'])::text, '( ''paper'' | ''cup'':* | ''s:l'' ) & ''@x''', 'any of them');
 SELECT cs_internal.merge_products('shop', array_agg(item('t' || n, 'Tumbler ' || n, n))) FROM generate_series(1, 3000) AS n;
