@@ -101,31 +101,20 @@ END $$;
 COMMENT ON FUNCTION cs_internal.search_hits(tsquery, text[]) IS 'How many rows are found by this, counted up to some fifty.';
 REVOKE ALL ON FUNCTION cs_internal.search_hits(tsquery, text[]) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.search_which(kinds text[], words text, tagged text[], items bigint, account text, skus bigint)
-RETURNS text
+CREATE FUNCTION cs_internal.search_beginning(sample integer, words text, tagged text[], kinds text[]) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  alone boolean := cs_internal.search_query(NULL, 0, 'rest', words, 'shmcg', tagged) IS NULL;
-  -- The smallest one that has some hundred rows of all accounts.
-  sample integer := cs_internal.search_sample(greatest(items, skus));
-  hits bigint := 0;
-BEGIN
   -- All rows with a word are gathered in half the time of those with its beginning, and are often many enough.
-  IF sample > 0 THEN
-    hits := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'ending', words, 'shmcg', tagged), kinds);
-  END IF;
-  IF sample > 0 AND hits <= 10 THEN
-    hits := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'beginning', words, 'shmcg', tagged), kinds);
-  END IF;
-  RETURN CASE WHEN hits > 10 AND NOT (alone AND account IS NULL)
-    AND hits > cs_internal.search_hits(cs_internal.search_query(account, sample, 'rest', words, 'shmcg', tagged), kinds)
-    THEN 'rest' ELSE 'all' END;
+  hits CONSTANT bigint := cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'ending', words, 'shmcg', tagged), kinds);
+BEGIN
+  RETURN CASE WHEN hits > 10 THEN hits
+    ELSE cs_internal.search_hits(cs_internal.search_query(NULL, sample, 'beginning', words, 'shmcg', tagged), kinds) END;
 END $$;
-COMMENT ON FUNCTION cs_internal.search_which(text[], text, text[], bigint, text, bigint) IS
-'Of which words rows are to be gathered by the index: all, or the rest, without the beginning of one (search_query), if that is more frequent. account, skus: the largest one, without its name if most items are its own.';
-REVOKE ALL ON FUNCTION cs_internal.search_which(text[], text, text[], bigint, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.search_beginning(integer, text, text[], text[]) IS
+'How many rows of this sample have a word that begins as the last one, counted up to some fifty.';
+REVOKE ALL ON FUNCTION cs_internal.search_beginning(integer, text, text[], text[]) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.search_words(servers text[], kinds text[], words text, tagged text[], sku_prefix text,
   min_price numeric, max_price numeric, most bigint)
@@ -141,8 +130,8 @@ DECLARE
   items CONSTANT bigint := (SELECT sum(c.reltuples) FROM pg_class AS c
                              WHERE c.oid IN ('cs_internal.products'::regclass, 'cs_internal.variations'::regclass));
   account record;
-  largest record;
-  decided text;
+  every integer;
+  beginning bigint;
   sample integer;
   which text;
   query tsquery;
@@ -156,16 +145,19 @@ BEGIN
       FROM unnest(servers) AS n (server) LEFT JOIN cs_internal.catalog_runs AS r ON r.server = n.server
      ORDER BY r.skus DESC NULLS LAST
   LOOP
-    largest := coalesce(largest, account);
+    -- The smallest sample that has some hundred rows of all accounts; the first account is the largest.
+    every := coalesce(every, cs_internal.search_sample(greatest(items, account.skus)));
     missing := most;
     -- The smallest one that has some hundred rows of the account; of no use if all that there is, is wanted.
     sample := CASE WHEN most IS NULL THEN 0 ELSE cs_internal.search_sample(account.skus) END;
     FOR level IN REVERSE sample .. 0 LOOP
-      IF level = sample AND sample > 0 THEN
+      IF level = sample AND (sample > 0 OR every = 0) THEN
         which := 'all';
-      ELSE
-        decided := coalesce(decided, cs_internal.search_which(kinds, words, tagged, items, largest.named, largest.skus));
-        which := decided;
+      ELSIF level = greatest(sample - 1, 0) THEN
+        beginning := coalesce(beginning, cs_internal.search_beginning(every, words, tagged, kinds));
+        query := cs_internal.search_query(account.named, every, 'rest', words, 'shmcg', tagged);
+        which := CASE WHEN beginning > 10 AND query IS NOT NULL AND beginning > cs_internal.search_hits(query, kinds)
+                      THEN 'rest' ELSE 'all' END;
       END IF;
       query := cs_internal.search_query(account.named, level, which, words, 'shmcg', tagged);
       -- No other index than that of the words is to be used: server || '', terms || ''.

@@ -50,6 +50,7 @@ SET auto_explain.log_min_duration = 0;
 SET auto_explain.log_nested_statements = on;
 SET auto_explain.log_analyze = on;
 SET auto_explain.log_timing = off;
+SET auto_explain.log_buffers = on;
 SET auto_explain.log_level = notice;
 SET ROLE $role;
 $statement
@@ -112,6 +113,20 @@ cmp_ok($named, '<', 60, 'which is no larger than it has to be');
 cmp_ok(rows_read($frequent), '<', 40, 'and of which no more is read than is wanted');
 is(sql(q{SET ROLE one; SELECT count(DISTINCT sku) FROM cs_search(material => 'pla', max_rows => NULL)}), 495, 'all are found if all are wanted');
 is(sql(q{SET ROLE one; SELECT count(DISTINCT sku) FROM cs_search(material => 'pla', max_rows => 494)}), 494, 'and as many as are wanted');
+
+# The beginning of a word that a large account has everywhere is not gathered again for each small one.
+sql(q{CREATE SERVER large FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
+	SELECT cs_internal.insert_products('large', array_agg(jsonb_populate_record(NULL::cs_internal.product_row, jsonb_build_object(
+	  'fingerprint', n, 'product_id', 'p' || n, 'sku', 'L-' || n, 'name', 'Coffee Cup', 'unit_price', n, 'currency', 'USD'))))
+	  FROM generate_series(1, 60000) AS n;
+	INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, skus)
+	VALUES ('large', 1, 'complete', 'list', false, now(), now(), 60000)});
+sql('VACUUM ANALYZE cs_internal.products');
+my $all = plans('postgres', q{SELECT * FROM cs_search('coffee cup');});
+my $pages = 0;
+$pages += $1 while $all =~ /Bitmap Index Scan on products_terms [^\n]*\n[^\n]*\n *Buffers: shared hit=(\d+)/g;
+cmp_ok($pages, '>', $ACCOUNTS, 'each account is searched');
+cmp_ok($pages, '<', 20 * $ACCOUNTS, 'and of the index, no more than a few pages are read for it');
 
 # Offers, and the view by SKU.
 my $plan = plans('one', q{SELECT * FROM cs_offers('{CS-000123}'::text[], 10);});
