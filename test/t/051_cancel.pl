@@ -180,15 +180,17 @@ sub is_busy
 }
 
 # In how many milliseconds something ended, in a calm moment if that matters.
+# The machine may be calm again when it is asked: so late is what was late thrice.
 sub in_time
 {
 	my ($try, $name) = @_;
 	my $ms;
+	my $calm = 0;
 
 	for (1 .. 20)
 	{
 		$ms = $try->();
-		last if $ms < 100 || !is_busy();
+		last if $ms < 100 || !is_busy() && ++$calm == 3;
 	}
 	return cmp_ok($ms, '<', 100, $name);
 }
