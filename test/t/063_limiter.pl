@@ -163,7 +163,8 @@ sub passed
 
 my ($waited, $passed) = passed('shop_v1', 0.5);
 cmp_ok($waited, '>', 0, 'where every third is one, some orders find the minute full');
-cmp_ok($passed, '<=', $waited / 4, 'and go out before whatever else waits');
+# By their turn, each would be passed by at least one.
+cmp_ok($passed, '<=', $waited / 2, 'and go out before whatever else waits');
 
 my $orders = $served{'readers order'}[0];
 cmp_ok($orders, '>=', 15, 'where others only read, there are orders all the time');

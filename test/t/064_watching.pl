@@ -70,8 +70,10 @@ $sandbox->faults({ action => 'hang', method => 'POST', path => 'orders$' });
 is(waits_for(q{SELECT state FROM cs_create_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]', '{"line1": "123 Commerce Way",
 		"city": "Portland", "state": "OR", "postal_code": "97201"}', 'waits', '{"currency": "USD"}', 'shop_v1')}),
 	event('CupsourceHandoff'), 'for the worker');
-is($node->safe_psql('postgres', q{SELECT wait_event FROM pg_stat_activity WHERE backend_type LIKE 'cupsource worker%'}),
-	$named ? 'CupsourceHttp' : 'Extension', 'the worker, which waits for the partner');
+my $for_partner = $named ? 'CupsourceHttp' : 'Extension';
+ok($node->poll_query_until('postgres',
+	"SELECT wait_event = '$for_partner' FROM pg_stat_activity WHERE backend_type LIKE 'cupsource worker%'"),
+	'the worker, which waits for the partner');
 $sandbox->faults({ action => 'rate_limited', retry_after => 30 });
 is(waits_for(q{SET cupsource.max_retries = 5; SELECT * FROM cs_products(server => 'shop_v1')}),
 	event('CupsourceRateLimit'), 'for the budget');
