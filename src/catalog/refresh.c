@@ -226,6 +226,7 @@ walk_list(CsRun *run, const CsResource *resource, const char *from, const char *
 									   CS_PRIORITY_CATALOG, true);
 	const CsCallCost cost = run->cost;
 	const CsPage *page;
+	bool		fresh;
 
 	while ((page = cs_pager_next(pager)) != NULL)
 	{
@@ -237,7 +238,9 @@ walk_list(CsRun *run, const CsResource *resource, const char *from, const char *
 		run->cost = cost;
 		run->cost.limiter_ms += cs_pager_cost(pager)->limiter_ms;
 		cs_rowset_read(walk.rowset, page->document);
-		store_page(&walk, page, count_page(&walk, page));
+		fresh = count_page(&walk, page);
+		cs_pager_release(pager);
+		store_page(&walk, page, fresh);
 		MemoryContextSwitchTo(walk_cxt);
 		cs_run_commit_before_waiting(run, pager);
 	}

@@ -510,6 +510,19 @@ cs_pager_find(CsPager *pager, bool known)
 	return next_page(pager, 404, known ? 404 : 400);
 }
 
+void
+cs_pager_release(CsPager *pager)
+{
+	Turn	   *turn = &pager->turns[(pager->current + TURNS - 1) % TURNS];
+
+	Assert(pager->read_ahead);
+	MemoryContextReset(turn->cxt);
+	turn->call = NULL;
+	pager->page.document = NULL;
+	pager->page.position = NULL;
+	pager->page.next = NULL;
+}
+
 bool
 cs_pager_poll(CsPager *pager, long *wait_ms)
 {

@@ -57,6 +57,13 @@ extern const CsPage *cs_pager_next(CsPager *pager);
  */
 extern const CsPage *cs_pager_find(CsPager *pager, bool known);
 
+/*
+ * Of a pager that reads ahead: the page that cs_pager_next returned has been
+ * read.  Of it only the numbers remain; its memory, while it is in the
+ * processor's caches, serves the next page.
+ */
+extern void cs_pager_release(CsPager *pager);
+
 /* Has the next page arrived, so that cs_pager_next will not wait?  False after the last. */
 extern bool cs_pager_ready(CsPager *pager);
 
