@@ -125,8 +125,9 @@ begin_detail(const Details *details, int turn, const char *model)
 
 /* ---- One detail ---- */
 
+/* The call, in its turn's context, is given back as soon as it was read: see page.c. */
 static void
-store_detail(const Details *details, const char *model, const CsJson *document)
+store_detail(const Details *details, int turn, const char *model, const CsJson *document)
 {
 	CsRun	   *run = details->run;
 	Datum		values[7] = {run->server, CStringGetTextDatum(model)};
@@ -144,6 +145,7 @@ store_detail(const Details *details, const char *model, const CsJson *document)
 			cs_rowset_array(details->rowsets[i]);
 	}
 	values[6] = Int64GetDatum((int64) whole);
+	MemoryContextReset(details->call_cxts[turn]);
 
 	cs_run_enter(run);
 	cs_state_run(&merge_statement, values, NULL);
@@ -178,7 +180,7 @@ forget_model(CsRun *run, const char *model)
 }
 
 static void
-finish_detail(const Details *details, CsCall *call, const char *model, bool of_ring)
+finish_detail(const Details *details, int turn, CsCall *call, const char *model, bool of_ring)
 {
 	CsRun	   *run = details->run;
 	const CsFailure *failure = cs_call_failure(call);
@@ -198,7 +200,7 @@ finish_detail(const Details *details, CsCall *call, const char *model, bool of_r
 		run->ring_left--;
 	}
 	if (failure->kind == CS_FAILURE_NONE)
-		store_detail(details, model, cs_call_document(call));
+		store_detail(details, turn, model, cs_call_document(call));
 	else
 		forget_model(run, model);
 	MemoryContextSwitchTo(old);
@@ -266,7 +268,7 @@ refresh_models(const Details *details, char **ids, int nids, bool of_ring)
 			begun++;
 		}
 		cs_call_finish_first(calls + i, begun - i);
-		finish_detail(details, calls[i], ids[i], of_ring);
+		finish_detail(details, i % TURNS, calls[i], ids[i], of_ring);
 		pfree(ids[i]);
 	}
 }

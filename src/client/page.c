@@ -5,7 +5,8 @@
  *
  * Contexts take turns: one holds the page that the caller has, the others the
  * requests for the next ones.  So memory is bounded by those pages, whatever
- * the number of all.
+ * the number of all.  A page is given back as early as can be: the next one is
+ * then parsed into memory that is still in the processor's caches.
  */
 #include "postgres.h"
 
@@ -32,7 +33,7 @@ typedef struct SeenPosition
 /* A page that is being asked for, or has been read. */
 typedef struct Turn
 {
-	MemoryContext cxt;
+	MemoryContext cxt;			/* NULL: not needed yet */
 	CsCall	   *call;			/* NULL: none */
 	char	   *position;
 } Turn;
@@ -189,7 +190,9 @@ begin_turn(CsPager *pager, Turn *turn, const char *position)
 		.timeout_ms = cs_guc_timeout,
 	};
 
-	/* 'position' is in the other turn's context, or the caller's. */
+	/* Most callers want one page.  'position' is in the other turn's context, or the caller's. */
+	if (turn->cxt == NULL)
+		turn->cxt = AllocSetContextCreate(pager->cxt, "cupsource page", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextReset(turn->cxt);
 	old = MemoryContextSwitchTo(turn->cxt);
 	turn->position = position ? pstrdup(position) : NULL;
@@ -232,9 +235,6 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 	pager->path = common_path(account, resource, arguments, narguments);
 	pager->priority = priority;
 	pager->read_ahead = read_ahead;
-	for (int i = 0; i < TURNS; i++)
-		pager->turns[i].cxt = AllocSetContextCreate(own, "cupsource page",
-													ALLOCSET_DEFAULT_SIZES);
 	pager->from_start = position == NULL;
 	if (resource->paging == CS_PAGING_NUMBER)
 	{
@@ -458,6 +458,21 @@ ask_ahead(CsPager *pager)
 		ask_for(pager, psprintf(INT64_FORMAT, number + pager->begun + 1));
 }
 
+/* Gives back the page that was returned; what follows it has been asked for. */
+static void
+release_page(CsPager *pager)
+{
+	Turn	   *turn = &pager->turns[(pager->current + TURNS - 1) % TURNS];
+
+	if (turn->call == NULL)
+		return;
+	MemoryContextReset(turn->cxt);
+	turn->call = NULL;
+	pager->page.document = NULL;
+	pager->page.position = NULL;
+	pager->page.next = NULL;
+}
+
 /* The next page; NULL after the last, or if the answer is one of the two statuses. */
 static const CsPage *
 next_page(CsPager *pager, int absent, int no_id)
@@ -472,6 +487,7 @@ next_page(CsPager *pager, int absent, int no_id)
 	/* Without reading ahead, the last page's context still has what to ask for. */
 	if (pager->begun == 0)
 		ask_for(pager, pager->page.next);
+	release_page(pager);
 	turn = &pager->turns[pager->current];
 	wait_for_current(pager);
 	cs_call_cost(turn->call, &pager->cost);
@@ -513,14 +529,8 @@ cs_pager_find(CsPager *pager, bool known)
 void
 cs_pager_release(CsPager *pager)
 {
-	Turn	   *turn = &pager->turns[(pager->current + TURNS - 1) % TURNS];
-
 	Assert(pager->read_ahead);
-	MemoryContextReset(turn->cxt);
-	turn->call = NULL;
-	pager->page.document = NULL;
-	pager->page.position = NULL;
-	pager->page.next = NULL;
+	release_page(pager);
 }
 
 bool

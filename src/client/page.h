@@ -59,8 +59,7 @@ extern const CsPage *cs_pager_find(CsPager *pager, bool known);
 
 /*
  * Of a pager that reads ahead: the page that cs_pager_next returned has been
- * read.  Of it only the numbers remain; its memory, while it is in the
- * processor's caches, serves the next page.
+ * read, before the next one is wanted.  Of it only the numbers remain valid.
  */
 extern void cs_pager_release(CsPager *pager);
 
