@@ -100,6 +100,7 @@ def main():
     parser.add_argument("--closing", required=True)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--partner", required=True)
+    parser.add_argument("--function", required=True)
     parser.add_argument("--products", type=int, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="of live, cost, refresh, catalog, trigger, orders; million or http by its name alone")
