@@ -109,7 +109,7 @@ def main():
           % ("the http extension" if bench.options.only == "http" else "the least that must be done",
              bench.options.rounds, os.cpu_count()))
     measures = {"live": lambda it: live.measure(it, median_of), "cost": cost.measure, "refresh": lambda it: catalog.refresh(it, median_of),
-                "catalog": lambda it: catalog.measure(it, median_of),
+                "catalog": catalog.measure,
                 "trigger": trigger.measure, "orders": lambda it: orders.measure(it, median_of),
                 "million": lambda it: catalog.million(it, median_of),
                 # Needs an extension that is not everywhere.
