@@ -30,7 +30,8 @@ need()
 have() { command -v "$1"; }
 perl_has() { perl -e 'for (@INC) { exit 0 if -e "$_/$ARGV[0]" } exit 1' "$1"; }
 curl_is_openssl() { pkg-config --exists libcurl && curl-config --ssl-backends | grep -q OpenSSL; }
-pgxs() { [ -e "$("$config" --pgxs)" ]; }
+# Debian's client package has PGXS without the headers, and libpq-dev a pg_config.
+pgxs() { [ -e "$("$config" --pgxs)" ] && [ -e "$("$config" --includedir-server)/postgres.h" ]; }
 server() { [ -x "$bindir/initdb" ]; }
 gcc_has() { [ "$(gcc -print-file-name="$1")" != "$1" ]; }
 fuzzer() { [ -e "$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a")" ]; }
