@@ -63,6 +63,8 @@ typedef struct CsTransfer
 
 	/* What the easy handle is set to, so that equal settings are not made again. */
 	char	   *method;
+	char	   *url;			/* NULL: none yet */
+	CURLU	   *parsed_url;		/* the same */
 	char	   *ca_file;		/* NULL: the system's bundle */
 	int			connect_timeout_ms;
 	int			timeout_ms;
