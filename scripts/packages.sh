@@ -22,6 +22,9 @@ need()
 	local package=$1 why=$2
 
 	shift 2
+	case " ${missing[*]} " in
+		*" $package "*) return ;;
+	esac
 	"$@" >/dev/null 2>&1 && return
 	missing+=("$package")
 	names+=("$(printf '  %-26s %s' "$package" "$why")")

@@ -43,17 +43,18 @@ esac
 END
 put('server/initdb', '', 0755);
 
-# The names of what is missing for building.
+# The names of what is missing.
 sub missing
 {
+	my ($for) = @_;
 	local $ENV{PATH} = "$root/bin";
 	local $ENV{PG_CONFIG} = "$root/bin/pg_config";
-	my @lines = split /\n/, `bash $script build 2>&1`;
+	my @lines = split /\n/, `bash $script $for 2>&1`;
 
 	return map { /^  ([\w-]+)  / ? $1 : () } @lines;
 }
 
-sub misses { return scalar grep { $_ eq $_[0] } missing() }
+sub misses { return scalar grep { $_ eq $_[0] } missing('build') }
 
 ok(misses('gcc'), 'what is not there is missing');
 ok(!misses('postgresql'), 'a server that is there is not');
@@ -62,4 +63,5 @@ put('pgxs/pgxs.mk', '');
 ok(misses('postgresql-server-dev'), 'PGXS without the headers, as Debian\'s client package has it');
 put('include/postgres.h', '');
 ok(!misses('postgresql-server-dev'), 'headers and PGXS');
+is((grep { $_ eq 'clang' } missing('test')), 1, 'what is needed twice is named once');
 done_testing;
