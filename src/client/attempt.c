@@ -181,6 +181,18 @@ read_garbage(CsAttempt *attempt, const char *problem)
 	attempt->failure.status = answer->status;
 }
 
+/* A success without a body: what was asked for is not there, nor is it said that there is none. */
+static void
+read_nothing(CsAttempt *attempt)
+{
+	if (attempt->may_be_empty)
+		return;
+	cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
+						 psprintf("the answer is empty (HTTP status %d)", attempt->answer->status),
+						 NULL);
+	attempt->failure.status = attempt->answer->status;
+}
+
 /* {"success": false} with a status of success: the envelope counts. */
 static void
 read_false_success(CsAttempt *attempt)
@@ -222,9 +234,13 @@ read_answer(CsAttempt *attempt)
 							 psprintf("unexpected HTTP status %d", answer->status), NULL);
 		return;
 	}
-	if (answer->length > 0)
-		document = cs_json_parse(attempt->cxt, answer->body, answer->length, &problem);
-	if (document == NULL && answer->length > 0)
+	if (answer->length == 0)
+	{
+		read_nothing(attempt);
+		return;
+	}
+	document = cs_json_parse(attempt->cxt, answer->body, answer->length, &problem);
+	if (document == NULL)
 		read_garbage(attempt, problem);
 	else if (cs_json_boolean(cs_json_get(document, "success"), &success) && !success)
 		read_false_success(attempt);

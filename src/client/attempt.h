@@ -29,6 +29,7 @@ typedef struct CsAttempt
 	int			nparts;
 	bool		repeatable;		/* may libcurl send it again on a dead kept connection? */
 	bool		confidential;	/* the answer itself is a secret: no message shows any of it */
+	bool		may_be_empty;	/* is a success without a body one? */
 	bool		retry;			/* not the first attempt of its call */
 	int			timeout_ms;
 	double		limiter_ms;		/* waited for the budget before it */
@@ -37,7 +38,7 @@ typedef struct CsAttempt
 
 	/* Set when it is done. */
 	const CsHttpAnswer *answer;
-	const CsJson *document;		/* of a success; NULL: empty body */
+	const CsJson *document;		/* of a success; NULL: empty, and may be */
 	CsFailure	failure;		/* kind NONE for a success */
 
 	/* Private. */

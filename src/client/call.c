@@ -264,6 +264,7 @@ start_attempt(CsCall *call)
 		.nparts = call->spec.nparts,
 		.repeatable = call->spec.repeatable && !call->spec.one_by_one,
 		.confidential = call->spec.confidential,
+		.may_be_empty = call->spec.may_be_empty,
 		.retry = call->attempts > 0,
 		.timeout_ms = call->spec.timeout_ms,
 		.limiter_ms = call->limiter_ms - call->counted_ms,

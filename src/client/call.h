@@ -42,6 +42,7 @@ typedef struct CsCallSpec
 	const char *idempotency_key;	/* of a POST; NULL: one is made, the same for each try */
 	bool		repeatable;		/* a read, or idempotent by document: may arrive twice */
 	bool		confidential;	/* its answer may hold a secret: no message shows any of it */
+	bool		may_be_empty;	/* a success without a body is one; else it is malformed */
 	bool		one_by_one;		/* its caller repeats it, and records and tells what came of it */
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */
@@ -73,7 +74,7 @@ extern void cs_call_finish_first(CsCall *const *calls, int ncalls);
  * a call that is not repeatable and whose outcome is unknown has PA009.
  */
 extern const CsFailure *cs_call_failure(const CsCall *call);
-extern const CsJson *cs_call_document(const CsCall *call);	/* NULL: empty body */
+extern const CsJson *cs_call_document(const CsCall *call);	/* NULL: empty, and may be */
 
 /* Of the last attempt; NULL if nothing was sent. */
 extern const CsHttpAnswer *cs_call_answer(const CsCall *call);

@@ -188,10 +188,11 @@ cs_answer_list(const CsApi *api, const char *resource_name, const CsJson *docume
 }
 
 Datum
-cs_answer_raw(const CsJson *document)
+cs_answer_raw(const CsJson *document, char *null)
 {
 	char	   *text;
 
+	*null = document ? ' ' : 'n';
 	if (document == NULL)
 		return (Datum) 0;
 	text = cs_json_text(document);

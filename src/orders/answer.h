@@ -57,13 +57,14 @@ typedef struct CsAnswerColumn
 /*
  * Fills the arrays of the columns from all rows of the resource, and returns
  * how many there are.  Of the first 'nkeep' columns at least one must not be NULL
- * for a row to count (0: all do).  -1 if the API has no such resource.
+ * for a row to count (0: all do).  -1, and no arrays, if the API has no such
+ * resource or the answer may be and is empty.
  */
 extern int	cs_answer_list(const CsApi *api, const char *resource, const CsJson *document,
 						   const char *server, CsAnswerColumn *columns, int ncolumns, int nkeep);
 
-/* The answer as jsonb, for "raw"; 0 if it is none. */
-extern Datum cs_answer_raw(const CsJson *document);
+/* The answer as jsonb, for "raw"; *null is 'n' if there is none, else ' '. */
+extern Datum cs_answer_raw(const CsJson *document, char *null);
 
 /* A time as partners read it, in whole seconds: "2025-04-15T00:00:00Z". */
 extern char *cs_answer_iso_time(TimestampTz at);

@@ -124,8 +124,7 @@ keep_answer(int64 id, int line, const CsJson *document)
 	values[0] = Int64GetDatum(id);
 	values[1] = Int32GetDatum(line);
 	values[2] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
-	values[3] = cs_answer_raw(document);
-	nulls[3] = document ? ' ' : 'n';
+	values[3] = cs_answer_raw(document, &nulls[3]);
 	cs_state_enter(&scope);
 	cs_state_run(&designs_added, values, nulls);
 	cs_state_leave(&scope);

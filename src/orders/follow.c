@@ -488,7 +488,8 @@ cs_record_followed(CsTransfer *transfer)
 	values[1] = cs_work_text(answer.state, &nulls[1]);
 	memcpy(values + 2, answer.values, sizeof(answer.values));
 	memcpy(nulls + 2, answer.nulls, sizeof(answer.nulls));
-	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call));
+	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call),
+												  &nulls[2 + CS_ANSWER_COLUMNS]);
 	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
 	cs_state_run(&order_followed, values, nulls);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);

@@ -336,7 +336,8 @@ cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer)
 	values[1] = CStringGetTextDatum(answer->state ? answer->state : "placed");
 	memcpy(values + 2, answer->values, sizeof(answer->values));
 	memcpy(nulls + 2, answer->nulls, sizeof(answer->nulls));
-	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call));
+	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call),
+												  &nulls[2 + CS_ANSWER_COLUMNS]);
 	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
 
 	/* What cannot be asked for is not followed. */

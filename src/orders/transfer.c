@@ -29,14 +29,15 @@ static const struct
 	const char *method;
 	CsPriority	priority;
 	bool		repeatable;		/* apart from what the API says of creating orders */
+	bool		may_be_empty;	/* what it asks for is done, or there is nothing to tell */
 }			kinds[] =
 {
-	[CS_TRANSFER_CREATE] = {"POST", CS_PRIORITY_ORDER, false},
-	[CS_TRANSFER_LOOKUP] = {"GET", CS_PRIORITY_ORDER, true},
-	[CS_TRANSFER_CANCEL] = {"DELETE", CS_PRIORITY_ORDER, true},
-	[CS_TRANSFER_GET] = {"GET", CS_PRIORITY_STATUS, true},
-	[CS_TRANSFER_TRACKING] = {"GET", CS_PRIORITY_STATUS, true},
-	[CS_TRANSFER_LIST] = {"GET", CS_PRIORITY_STATUS, true},
+	[CS_TRANSFER_CREATE] = {"POST", CS_PRIORITY_ORDER, false, true},
+	[CS_TRANSFER_LOOKUP] = {"GET", CS_PRIORITY_ORDER, true, false},
+	[CS_TRANSFER_CANCEL] = {"DELETE", CS_PRIORITY_ORDER, true, true},
+	[CS_TRANSFER_GET] = {"GET", CS_PRIORITY_STATUS, true, false},
+	[CS_TRANSFER_TRACKING] = {"GET", CS_PRIORITY_STATUS, true, true},
+	[CS_TRANSFER_LIST] = {"GET", CS_PRIORITY_STATUS, true, false},
 };
 
 CsTransfer *
@@ -115,6 +116,7 @@ begin_transfer(CsTransfer *transfer)
 	spec.idempotency_key = transfer->idempotency_key;
 	spec.repeatable = kinds[transfer->kind].repeatable ||
 		(placing && transfer->account->api->orders->create_idempotent);
+	spec.may_be_empty = kinds[transfer->kind].may_be_empty;
 	spec.priority = kinds[transfer->kind].priority;
 
 	/* Another try of an order is a decision that is recorded first, not libcurl's. */
