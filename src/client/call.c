@@ -310,6 +310,26 @@ refuse_to_wait(CsCall *call, int ms)
 	MemoryContextSwitchTo(old);
 }
 
+/* BUDGET → DONE: there is a place, and nobody who wants it any more. */
+static void
+give_place_back(CsCall *call)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->cxt);
+	CsFailure  *failure = &call->failure;
+
+	cs_limiter_refund(call->shared);
+	memset(failure, 0, sizeof(*failure));
+	failure->kind = CS_FAILURE_RATE_LIMIT_WAIT;
+	failure->delivery = CS_DELIVERY_NOT_SENT;
+	failure->sqlstate = CS_ERRCODE_RATE_LIMIT_WAIT;
+	failure->retry_after_ms = -1;
+	failure->message = psprintf("%s on server \"%s\": not sent, because its caller had left "
+								"when there was a place in the budget",
+								call->spec.endpoint, call->account->server);
+	end_with_failure(call);
+	MemoryContextSwitchTo(old);
+}
+
 /* BUDGET → SENDING, PAUSING or DONE */
 static void
 ask_for_budget(CsCall *call)
@@ -317,7 +337,9 @@ ask_for_budget(CsCall *call)
 	int			ms = cs_limiter_acquire(call->shared, call->account->rate_limit,
 										call->spec.priority, &call->ticket);
 
-	if (ms == 0)
+	if (ms == 0 && call->spec.may_start && !call->spec.may_start(call->spec.may_start_arg))
+		give_place_back(call);
+	else if (ms == 0)
 		start_attempt(call);
 	else if (ms > patience_ms(call))
 		refuse_to_wait(call, ms);

@@ -44,6 +44,9 @@ typedef struct CsCallSpec
 	bool		confidential;	/* its answer may hold a secret: no message shows any of it */
 	bool		may_be_empty;	/* a success without a body is one; else it is malformed */
 	bool		one_by_one;		/* its caller repeats it, and records and tells what came of it */
+	bool		(*may_start) (void *arg);	/* asked before each attempt, once the budget has a place;
+											 * NULL: yes.  Must not throw. */
+	void	   *may_start_arg;
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */
 	int			timeout_ms;		/* 0: cupsource.timeout */
@@ -70,7 +73,8 @@ extern void cs_call_finish_first(CsCall *const *calls, int ncalls);
 
 /*
  * After the end: the failure (kind NONE if none) and the answer's document.
- * A budget that is too far away is a failure of kind RATE_LIMIT_WAIT (PA010);
+ * A budget that is too far away, or has a place when may_start says no, is a
+ * failure of kind RATE_LIMIT_WAIT (PA010);
  * a call that is not repeatable and whose outcome is unknown has PA009.
  */
 extern const CsFailure *cs_call_failure(const CsCall *call);

@@ -161,6 +161,7 @@ cs_transfer_prepare(CsOutgoing *order)
 		transfer->idempotency_key = idempotency_key(transfer);
 		transfer->path = unconstify(char *, transfer->account->api->orders->create_path);
 		transfer->first_sent_at = order->first_sent_at;
+		transfer->only_called_for = order->only_called_for;
 		prepare_body(transfer, order);
 		if (is_forgotten(order, transfer->account->api))
 			prepare_lookup(transfer);

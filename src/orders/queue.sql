@@ -128,25 +128,28 @@ REVOKE ALL ON FUNCTION cs_internal.roles_waiting(text) FROM PUBLIC;
 -- The next orders of a server; they stay locked until the transaction ends.
 CREATE FUNCTION cs_internal.orders_claim(server text, most integer, awaited bigint[])
 RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_to jsonb, options jsonb,
-  body bytea, attempts integer, first_sent_at timestamptz)
+  body bytea, attempts integer, first_sent_at timestamptz, only_called_for boolean)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   moment timestamptz := clock_timestamp();
 BEGIN
   RETURN QUERY
-  SELECT o.id, o.external_id, o.created_by, o.lines, o.ship_to, o.options, o.body, o.attempts, o.sent_at
+  SELECT o.id, o.external_id, o.created_by, o.lines, o.ship_to, o.options, o.body, o.attempts, o.sent_at,
+         o.caller_xids IS NOT NULL AND cs_internal.never_arrived(o.id)
     FROM cs_internal.orders AS o
    WHERE o.server = orders_claim.server AND o.state = 'queued'
      AND o.next_attempt_at <= moment AND o.origin = cs_internal.origin()
-     -- A caller that has left before anything was sent: first see whether it committed.
-     AND (o.path = 'queue' OR o.caller_xids IS NULL OR o.attempts > 0 OR o.id = ANY (awaited))
+     -- A caller that has left before anything arrived: first see whether it committed.
+     AND (o.path = 'queue' OR o.caller_xids IS NULL OR o.id = ANY (awaited)
+          OR o.attempts > 0 AND NOT cs_internal.never_arrived(o.id))
    ORDER BY o.path, o.next_attempt_at, o.id
    LIMIT most
      FOR NO KEY UPDATE SKIP LOCKED;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) IS
-'Locks the next queued orders of a server that are due, callers first; a locked one is skipped. awaited: orders whose callers wait.';
+'Locks the next queued orders of a server that are due, callers first; a locked one is skipped. awaited: orders whose callers wait. '
+'only_called_for: it is not at the partner, and only callers want it, who may yet roll back.';
 REVOKE ALL ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_attempts_made(order_id bigint) RETURNS integer

@@ -134,7 +134,8 @@ enum
 	CLAIM_OPTIONS,
 	CLAIM_BODY,
 	CLAIM_ATTEMPTS,
-	CLAIM_FIRST_SENT_AT
+	CLAIM_FIRST_SENT_AT,
+	CLAIM_ONLY_CALLED_FOR
 };
 
 /* What the row says of the order. */
@@ -143,9 +144,9 @@ read_claimed(const Claimed *claimed, CsOutgoing *order)
 {
 	SPITupleTable *rows = claimed->rows;
 	uint64		row = claimed->row;
-	Datum		values[CLAIM_FIRST_SENT_AT + 1];
+	Datum		values[CLAIM_ONLY_CALLED_FOR + 1];
 
-	for (int i = CLAIM_LINES; i <= CLAIM_FIRST_SENT_AT; i++)
+	for (int i = CLAIM_LINES; i <= CLAIM_ONLY_CALLED_FOR; i++)
 	{
 		bool		isnull;
 
@@ -162,6 +163,7 @@ read_claimed(const Claimed *claimed, CsOutgoing *order)
 	order->options = values[CLAIM_OPTIONS];
 	order->body = values[CLAIM_BODY];
 	order->first_sent_at = DatumGetTimestampTz(values[CLAIM_FIRST_SENT_AT]);
+	order->only_called_for = DatumGetBool(values[CLAIM_ONLY_CALLED_FOR]);
 }
 
 /* A part: may throw, and then nothing of it stays. */

@@ -215,6 +215,7 @@ direct_part(void *arg)
 	order.lines = member_jsonb(request, "lines");
 	order.ship_to = member_jsonb(request, "ship_to");
 	order.options = member_jsonb(request, "options");
+	order.only_called_for = true;
 	direct->transfer = cs_transfer_prepare(&order);
 	if (!journal_sending(&order, server, member_text(request, "xid")))
 		return;

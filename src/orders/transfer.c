@@ -102,6 +102,18 @@ endpoint_of(const CsTransfer *transfer)
 							   psprintf("%s %s", kinds[transfer->kind].method, path));
 }
 
+/*
+ * CsCallSpec.may_start: a caller who left while its order waited for the budget
+ * may have rolled back.  The order is put back until that is known.
+ */
+static bool
+is_wanted(void *arg)
+{
+	const CsTransfer *transfer = arg;
+
+	return !transfer->only_called_for || cs_waiters_want(CS_HANDOFF_CREATE, transfer->order_id);
+}
+
 static void
 begin_transfer(CsTransfer *transfer)
 {
@@ -121,6 +133,8 @@ begin_transfer(CsTransfer *transfer)
 
 	/* Another try of an order is a decision that is recorded first, not libcurl's. */
 	spec.one_by_one = placing;
+	spec.may_start = placing ? is_wanted : NULL;
+	spec.may_start_arg = transfer;
 	spec.max_retries = placing ? 0 : cs_guc_max_retries;
 	spec.timeout_ms = placing || transfer->kind == CS_TRANSFER_CANCEL ?
 		cs_guc_order_timeout : cs_guc_timeout;
@@ -399,6 +413,22 @@ cs_waiters_answer(CsHandoffKind kind, int64 order_id, const CsFailure *failure)
 		fill_reply(&waiter->reply, order_id, failure);
 		waiter->ready = true;
 	}
+}
+
+bool
+cs_waiters_want(CsHandoffKind kind, int64 order_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &waiters)
+	{
+		CsWaiter   *waiter = dlist_container(CsWaiter, node, iter.cur);
+
+		if (waiter->order_id == order_id && waiter->request.kind == kind &&
+			cs_handoff_wanted(&waiter->request))
+			return true;
+	}
+	return false;
 }
 
 int

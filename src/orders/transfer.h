@@ -46,6 +46,7 @@ typedef struct CsTransfer
 	TimestampTz since;			/* LIST: orders from then on */
 	TimestampTz due_by;			/* LIST: it is for those that were due then */
 	TimestampTz first_sent_at;	/* CREATE, LOOKUP: of an earlier attempt; 0: there was none */
+	bool		only_called_for;	/* CREATE: it is sent only while a caller waits for it */
 	CsFailure  *doubted;		/* LOOKUP: what the order was answered; NULL: it is not sent yet */
 	bool		refused;		/* … and that says that it was not placed */
 	TimestampTz started_at;
@@ -82,6 +83,7 @@ typedef struct CsOutgoing
 	Datum		options;
 	Datum		body;			/* bytea: what was sent before; set by prepare.c if it is not */
 	TimestampTz first_sent_at;	/* 0: it was not */
+	bool		only_called_for;	/* it is not at the partner, and callers may yet roll back */
 	bool		has_account;	/* set by prepare.c: how far it came */
 } CsOutgoing;
 
@@ -134,6 +136,9 @@ extern void cs_waiter_add(const CsHandoffRequest *request, int64 order_id);
 
 /* Those of that order and kind get this reply at commit; 'failure' NULL: all is well. */
 extern void cs_waiters_answer(CsHandoffKind kind, int64 order_id, const CsFailure *failure);
+
+/* Does any of them still wait? */
+extern bool cs_waiters_want(CsHandoffKind kind, int64 order_id);
 
 /* How often the order was put back while they waited, this time included; 0: nobody waits. */
 extern int	cs_waiters_try(CsHandoffKind kind, int64 order_id);
