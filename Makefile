@@ -46,7 +46,7 @@ SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalo
 
 # One topic each: sql/TOPIC.sql, test/isolation/specs/TOPIC.spec.
 REGRESS = options errors servers
-ISOLATION = orders_same_id orders_claim orders_races servers_dropped webhooks
+ISOLATION = orders_same_id orders_claim orders_races orders_resubmit servers_dropped webhooks
 
 # C drivers that print TAP: test/unit/NAME.c.
 UNITS = budget tokens parse signature

@@ -44,8 +44,8 @@ typedef struct CsCallSpec
 	bool		confidential;	/* its answer may hold a secret: no message shows any of it */
 	bool		may_be_empty;	/* a success without a body is one; else it is malformed */
 	bool		one_by_one;		/* its caller repeats it, and records and tells what came of it */
-	bool		(*may_start) (void *arg);	/* asked before each attempt, once the budget has a place;
-											 * NULL: yes.  Must not throw. */
+	bool		(*may_start) (void *arg);	/* asked before each attempt, when the budget has
+											 * a place; must not throw; NULL: yes */
 	void	   *may_start_arg;
 	CsPriority	priority;
 	int			max_retries;	/* 0: the caller retries itself */

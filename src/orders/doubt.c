@@ -42,6 +42,14 @@ may_be_ours(const CsTransfer *transfer, const CsOrderAnswer *answer)
 		created_at >= transfer->first_sent_at - CLOCKS_DIFFER_US;
 }
 
+/* An answer to who asks, or where; it changes with the key, and not with the order. */
+static bool
+is_about_asking(const CsFailure *failure)
+{
+	return failure->kind == CS_FAILURE_REFUSED &&
+		(failure->status == 401 || failure->status == 403 || failure->status == 404);
+}
+
 /* After an answer that left it in doubt. */
 static void
 settle(CsTransfer *transfer, const CsFailure *failure, const CsOrderAnswer *answer)
@@ -50,6 +58,8 @@ settle(CsTransfer *transfer, const CsFailure *failure, const CsOrderAnswer *answ
 		cs_order_placed(transfer, answer);
 	else if (failure->kind == CS_FAILURE_NONE && answer == NULL && transfer->refused)
 		cs_order_failed(transfer, transfer->doubted, true);
+	else if (is_about_asking(transfer->doubted))
+		cs_order_try_again(transfer, transfer->doubted);
 	else
 		cs_order_doubted(transfer, transfer->doubted);
 }

@@ -15,7 +15,7 @@ COMMENT ON FUNCTION @extschema@.cs_create_order(jsonb, jsonb, text, jsonb, text)
 'unique per server, the same order for ever: asked again with the same content, the order that is there is returned. '
 'The order does not roll back; if the transaction does, it is cancelled where the partner allows it, else orphaned. '
 'Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA4xx (the partner refuses), PA001 to PA010 '
-'(no usable answer), PA009 (outcome unknown), PA011 (no worker), PA012 (the order was cancelled).';
+'(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled).';
 
 CREATE FUNCTION @extschema@.cs_enqueue_order(lines jsonb, ship_to jsonb, external_id text,
   options jsonb DEFAULT NULL, server text DEFAULT NULL) RETURNS @extschema@.cs_orders

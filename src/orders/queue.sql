@@ -82,10 +82,12 @@ BEGIN ATOMIC
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
          WHERE o.server OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text
            AND o.state OPERATOR(pg_catalog.=) 'queued' AND o.path OPERATOR(pg_catalog.=) 'call'
+           AND o.origin OPERATOR(pg_catalog.=) cs_internal.origin()
            AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1),
        (SELECT o.next_attempt_at FROM cs_internal.orders AS o
          WHERE o.server OPERATOR(pg_catalog.=) s.srvname::pg_catalog.text
            AND o.state OPERATOR(pg_catalog.=) 'queued' AND o.path OPERATOR(pg_catalog.=) 'queue'
+           AND o.origin OPERATOR(pg_catalog.=) cs_internal.origin()
            AND o.next_attempt_at IS NOT NULL ORDER BY o.next_attempt_at LIMIT 1)) AS at) AS d
    WHERE d.at IS NOT NULL;
 END;
@@ -266,17 +268,19 @@ BEGIN
     (SELECT min(o.next_attempt_at)
        FROM pg_foreign_server AS s
        JOIN cs_internal.orders AS o ON o.server = s.srvname::text AND o.state = 'cancelling'
-      WHERE o.next_attempt_at IS NOT NULL),
+      WHERE o.next_attempt_at IS NOT NULL AND o.origin = cs_internal.origin()),
     (SELECT min(d.poll_at) FROM pg_foreign_server AS s
        CROSS JOIN LATERAL (SELECT o.poll_at FROM cs_internal.orders AS o
                             WHERE o.server = s.srvname::text AND o.poll_at IS NOT NULL
+                              AND o.origin = cs_internal.origin()
                             ORDER BY o.poll_at LIMIT 1) AS d),
     (SELECT min(CASE WHEN o.lost_at IS NULL
                      THEN clock_timestamp()
                           + least(greatest((clock_timestamp() - o.changed_at) / 2, '200 ms'), '30 s')
                      -- Due already, but it had to be put off: not in a busy loop.
                      ELSE greatest(o.lost_at + grace, clock_timestamp() + '1 s') END)
-       FROM cs_internal.orders AS o WHERE o.caller_xids IS NOT NULL),
+       FROM cs_internal.orders AS o
+      WHERE o.caller_xids IS NOT NULL AND o.origin = cs_internal.origin()),
     (SELECT clock_timestamp() + '1 s' FROM cs_internal.webhook_events AS e WHERE e.unseen LIMIT 1))
     INTO due;
   RETURN due;
@@ -581,7 +585,8 @@ BEGIN
     PERFORM cs_internal.order_refuse(order_id, 'submitted again');
   END IF;
   PERFORM cs_internal.order_not_replaced(order_id, new_external_id);
-  UPDATE cs_internal.orders AS t SET is_final = true WHERE t.id = order_id AND NOT t.is_final;
+  -- Also if it is already: of two that do this from older snapshots, one has to see the other.
+  UPDATE cs_internal.orders AS t SET is_final = true WHERE t.id = order_id;
   lines := old.lines;
   ship_to := old.ship_to;
   options := old.options;

@@ -140,7 +140,7 @@ cs_order_attempts(int64 order_id)
 	return DatumGetInt32(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 }
 
-/* sending → queued. */
+/* sending → queued, or cancelled if that was wanted and it never arrived. */
 void
 cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
 {
@@ -148,13 +148,21 @@ cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int trie
 		"SELECT cs_internal.order_again($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
 		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
 	};
+	CsFailure	cancelled = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT, CS_ERRCODE_WRONG_STATE,
+		.message = "the order was cancelled before it was sent"
+	};
 	Datum		values[2 + CS_ERROR_ARGS];
 	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
+	bool		isnull;
 
 	values[0] = Int64GetDatum(transfer->order_id);
 	values[1] = cs_work_interval(backoff_ms(tries, failure->retry_after_ms));
 	cs_work_error(failure, values + 2, nulls + 2);
 	cs_state_run(&order_again, values, nulls);
+	if (DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull)))
+		return;
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, NULL);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &cancelled);
 }
 
 /* sending → failed. */
@@ -176,7 +184,11 @@ cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
 }
 
-/* sending → uncertain.  An answer that says 5xx is told as it is. */
+/*
+ * sending → uncertain.  An answer that says 5xx is told as it is; any other would
+ * be taken for a refusal, which it is not, as an earlier request may have placed
+ * the order.
+ */
 void
 cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause)
 {
@@ -188,12 +200,15 @@ cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause)
 	Datum		values[1 + CS_ERROR_ARGS];
 	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
 
-	if (cause->kind != CS_FAILURE_REFUSED)
+	if (cause->kind != CS_FAILURE_REFUSED || cause->status < 500)
 	{
 		failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
 		failure.message = psprintf("it is unknown whether order \"%s\" was placed",
 								   transfer->external_id);
-		failure.detail = psprintf("The request failed: %s", cause->message);
+		failure.detail = cause->kind != CS_FAILURE_REFUSED ?
+			psprintf("The request failed: %s", cause->message) :
+			psprintf("The partner's last answer leaves it open: %s%s%s", cause->message,
+					 cause->detail ? "; " : "", cause->detail ? cause->detail : "");
 	}
 	failure.hint = psprintf("It may have been placed, so it is not sent again. Look for it at the partner, "
 							"then use cs_resolve_order(%lld, 'placed', …), 'retry' or 'failed'.",
@@ -244,15 +259,20 @@ is_only_called_for(int64 order_id)
 	return ask_about(&is_only_called_for, order_id);
 }
 
-/* To a caller that waits no more for an order which goes on without it. */
+/*
+ * To a caller that waits no more for an order which goes on without it.  A
+ * refusal of the last request says nothing of an earlier one.
+ */
 static void
 tell_impatient(const CsTransfer *transfer, const CsFailure *last, bool arrived)
 {
 	CsFailure	failure = *last;
+	bool		refused = last->kind == CS_FAILURE_REFUSED && last->status < 500;
 
 	if (!arrived)
 		failure.hint = "The order stays in the queue, where it was before, and is tried again.";
-	else if (last->delivery == CS_DELIVERY_NOT_SENT)
+	else if (last->delivery == CS_DELIVERY_NOT_SENT ||
+			 (refused && is_doubtful(transfer->order_id)))
 	{
 		failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
 		failure.message = psprintf("it is unknown whether order \"%s\" was placed",
@@ -270,8 +290,8 @@ tell_impatient(const CsTransfer *transfer, const CsFailure *last, bool arrived)
  * wants, has failed; one that may have been placed, or that a transaction has
  * committed, goes on without it.
  */
-static void
-again(const CsTransfer *transfer, const CsFailure *failure)
+void
+cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure)
 {
 	int			tries = cs_waiters_try(CS_HANDOFF_CREATE, transfer->order_id);
 	bool		exhausted = tries > 0 &&
@@ -297,7 +317,7 @@ record_refused(CsTransfer *transfer, const CsFailure *failure)
 	switch (judge(transfer, failure))
 	{
 		case VERDICT_AGAIN:
-			again(transfer, failure);
+			cs_order_try_again(transfer, failure);
 			break;
 		case VERDICT_FAILED:
 			/* Who may not ask is not told what became of an earlier request. */

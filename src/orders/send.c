@@ -410,8 +410,7 @@ look_step(void *arg)
 	Datum		value;
 	bool		isnull;
 
-	blocked = !cs_queue_is_ours();
-	if (blocked)
+	if ((blocked = !cs_queue_is_ours()))
 		return;
 	cs_claim_orders();
 	blocked = crowded != NIL && orders_sent == sent;

@@ -7,7 +7,8 @@
  *	  placed, approved, in_production, shipped, delivered, rejected, cancelled:
  *	                as the partner says
  *	  placed …    → cancelling → cancelled, or back; orphaned
- *	  uncertain, failed → queued, placed, failed, cancelled (by hand)
+ *	  uncertain, failed → queued, placed, failed, cancelled (by hand); placed by
+ *	                hand under a wrong id → placed
  *
  * A function refuses every other old state with PA012 and changes nothing.
  * Each change leaves an event and a NOTIFY, which listeners get at COMMIT.
@@ -173,7 +174,7 @@ REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote
 
 -- sending → queued: certainly not sent, or the same bytes may be sent again.
 CREATE FUNCTION cs_internal.order_again(order_id bigint, after interval, e cs_internal.order_error)
-RETURNS void
+RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   o record;
@@ -182,15 +183,17 @@ BEGIN
      SET state = 'queued', next_attempt_at = clock_timestamp() + after,
          changed_at = clock_timestamp(), error = e
    WHERE t.id = order_id AND t.state = 'sending'
-  RETURNING t.server, t.external_id INTO o;
+  RETURNING t.server, t.external_id, t.cancel_requested_at INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'queued');
   END IF;
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, 'queued', 'cupsource',
     cs_internal.error_detail(e));
+  RETURN o.cancel_requested_at IS NULL OR cs_internal.order_cancel(order_id, 'cupsource') <> 'done';
 END $$;
 COMMENT ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) IS
-'sending → queued: the request certainly did not arrive, or the partner promises to know the same bytes again.';
+'sending → queued: the request certainly did not arrive, or the partner promises to know the same bytes again. False: it did '
+'not arrive and was to be cancelled meanwhile, and is.';
 REVOKE ALL ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
 -- sending → uncertain.
@@ -409,7 +412,7 @@ BEGIN
      ORDER BY v.id DESC LIMIT 1), 'placed') END;
   UPDATE cs_internal.orders AS t
      SET state = back, next_attempt_at = NULL, cancel_requested_at = NULL,
-         caller_xids = NULL, poll_at = now(),
+         caller_xids = CASE WHEN t.lost_at IS NULL THEN t.caller_xids END, poll_at = now(),
          changed_at = clock_timestamp(), error = e
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, back, 'cupsource',
@@ -481,10 +484,11 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('action "%s" is not known', action),
       HINT = 'Use placed, retry or failed.';
   END IF;
-  IF NOT (old.state = 'uncertain' OR old.state = 'failed' AND action <> 'failed') THEN
+  IF NOT (old.state = 'uncertain' OR old.state = 'failed' AND action <> 'failed'
+          OR old.state = 'placed' AND action = 'placed' AND old.fetched_at IS NULL) THEN
     PERFORM cs_internal.order_refuse(order_id, new_state);
   END IF;
-  IF action = 'placed' AND coalesce(found_id, '') = '' THEN
+  IF action = 'placed' AND coalesce(found_id, '') !~ '\S' THEN
     RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'remote_id must be given with action "placed"',
       HINT = 'It is the partner''s id of the order, by which it is followed.';
   END IF;
@@ -514,5 +518,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS
-'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there and shall not be).';
+'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there and shall not be). '
+'placed → placed under another id, as long as the partner has not been seen to know it.';
 REVOKE ALL ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) FROM PUBLIC;

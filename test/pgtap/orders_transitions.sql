@@ -6,11 +6,11 @@ CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
 -- An order in a state.
 CREATE FUNCTION pg_temp.order_in(state text) RETURNS bigint LANGUAGE sql AS $$
   INSERT INTO cs_internal.orders (server, external_id, state, lines, body, created_by, origin, attempts, remote_id,
-                                  remote.remote_status, poll_at, lost_at, next_attempt_at)
+                                  remote.remote_status, poll_at, lost_at, next_attempt_at, fetched_at)
   VALUES ('hub', 'o' || nextval('cs_internal.order_event_id'), state, '[{"sku": "A", "quantity": 1}]', '{}', 'erp',
           cs_internal.origin(), CASE WHEN state = 'queued' THEN 0 ELSE 1 END,
           CASE WHEN state NOT IN ('queued', 'sending', 'failed', 'uncertain') THEN 'r' || currval('cs_internal.order_event_id') END,
-          'old', now(), CASE WHEN state <> 'queued' THEN now() END, now())
+          'old', now(), CASE WHEN state <> 'queued' THEN now() END, now(), now())
   RETURNING id $$;
 
 CREATE TEMP TABLE states (state text);
@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 38);
+SELECT plan(3 * 13 * 19 + 55);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -93,6 +93,41 @@ SELECT lives_ok(format($$SELECT cs_internal.order_again(%s, '0 s', NULL)$$, id),
 SELECT is(cs_internal.never_arrived(id), false, 'it may have arrived') FROM doubt;
 SELECT is(cs_internal.order_cancel(id, 'erp'), 'wait', 'so cancelling waits until it is known') FROM doubt;
 SELECT is(cs_internal.order_cancel_queued(id, 'erp'), false, 'and is not the user''s to do') FROM doubt;
+
+-- Not sent, and not wanted any more.
+CREATE TEMP TABLE unwanted AS SELECT pg_temp.order_in('sending') AS id;
+SELECT is(cs_internal.order_cancel(id, 'erp'), 'wait', 'on the wire it waits') FROM unwanted;
+SELECT lives_ok(format($$SELECT cs_internal.attempt_ended(%s, now(), 1, 429, 'answered', 'refused', 'PA429', 'slower')$$, id), 'it is turned away') FROM unwanted;
+SELECT is(cs_internal.order_again(id, '1 s', NULL), false, 'and not tried again') FROM unwanted;
+SELECT is(o.state, 'cancelled', 'but cancelled') FROM cs_internal.orders AS o JOIN unwanted USING (id);
+CREATE TEMP TABLE wanted AS SELECT pg_temp.order_in('sending') AS id;
+SELECT is(cs_internal.order_again(id, '1 s', NULL), true, 'one that is wanted waits') FROM wanted;
+
+-- A cancellation that is refused leaves to its callers what is theirs.
+CREATE TEMP TABLE called AS SELECT pg_temp.order_in('cancelling') AS id;
+UPDATE cs_internal.orders AS o SET lost_at = NULL, caller_xids = '{3}' FROM called WHERE o.id = called.id;
+SELECT is(cs_internal.order_not_cancelled(id, NULL), 'placed', 'not cancelled while its caller is undecided') FROM called;
+SELECT is(caller_xids, '{3}', 'it is his still') FROM cs_internal.orders JOIN called USING (id);
+UPDATE cs_internal.orders AS o SET state = 'cancelling', lost_at = now() FROM called WHERE o.id = called.id;
+SELECT is(cs_internal.order_not_cancelled(id, NULL), 'orphaned', 'not cancelled after he rolled back') FROM called;
+SELECT is(caller_xids, NULL, 'it is nobody''s') FROM cs_internal.orders JOIN called USING (id);
+
+-- Found by hand, and not quite.
+CREATE TEMP TABLE found AS SELECT pg_temp.order_in('uncertain') AS id;
+UPDATE cs_internal.orders AS o SET fetched_at = NULL FROM found WHERE o.id = found.id;
+SELECT throws_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', E' \t', 'erp')$$, id), '22004', NULL, 'a blank id is none') FROM found;
+SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', 'wrong', 'erp')$$, id), 'a wrong one is believed') FROM found;
+SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', 'right', 'erp')$$, id), 'and corrected') FROM found;
+SELECT is(remote_id, 'right', 'the order has the right one') FROM cs_internal.orders JOIN found USING (id);
+UPDATE cs_internal.orders AS o SET fetched_at = now() FROM found WHERE o.id = found.id;
+SELECT throws_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', 'another', 'erp')$$, id), 'PA012', NULL, 'until it is seen at the partner') FROM found;
+
+-- Of another cluster, without its claim: nothing of it is ours to wait for.
+SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 1::bigint, 'a server has something to send');
+UPDATE cs_internal.orders SET origin = 'another/1/';
+SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 0::bigint, 'a copy''s orders are not');
+SELECT is(cs_internal.next_due('30 s'), NULL, 'and nothing is due');
+UPDATE cs_internal.orders SET origin = cs_internal.origin();
 
 -- A batch is all or nothing.
 CREATE TEMP TABLE batch AS SELECT pg_temp.order_in('queued') AS good, pg_temp.order_in('placed') AS bad;

@@ -149,7 +149,7 @@ is(query_state($node, q{SELECT cs_resolve_order('not-there', 'retry')}), 'PA012'
 
 refuse_second('other-body', 'drop_before', 409, $conflict);
 wait_for_state($node, 'other-body', 'uncertain');
-is(join(' ', posts(), look_ups(), columns('other-body', 'error_sqlstate')), '2 1 PA409', 'but a conflict says that an order is there');
+is(join(' ', posts(), look_ups(), columns('other-body', 'error_sqlstate')), '2 1 PA009', 'but a conflict says that an order is there');
 
 # What the look-up shows.
 sub listed
@@ -170,10 +170,10 @@ wait_for_state($node, 'others', 'uncertain');
 is(posts(), 2, 'a list of others does not show that it is not there');
 listed('earlier', '{"orderId": "o-3", "externalOrderId": "earlier", "createdAt": "2020-01-01T00:00:00Z"}');
 wait_for_state($node, 'earlier', 'uncertain');
-is(columns('earlier', 'error_sqlstate', 'remote_id IS NULL'), 'PA409|t', 'one that was there before the first request is not ours');
+is(columns('earlier', 'error_sqlstate', 'remote_id IS NULL'), 'PA009|t', 'one that was there before the first request is not ours');
 listed('refused-look', '', status => 403);
 wait_for_state($node, 'refused-look', 'uncertain');
-is(columns('refused-look', qw(error_sqlstate error_code)), "PA409|$conflict", 'if it cannot be looked up, nobody knows');
+is(columns('refused-look', qw(error_sqlstate error_code)), "PA009|$conflict", 'if it cannot be looked up, nobody knows');
 
 # The worker ends while it looks.
 refuse_second('interrupted', 'drop_after', 409, $conflict, { action => 'hang', method => 'GET', path => '/orders$', times => 1 });

@@ -178,10 +178,9 @@ $sandbox->faults(
 	{ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 },
 	{ action => 'status', status => 403, method => 'POST', path => 'orders$', times => 1 });
 $node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'forbidden'));
-wait_for($node, q{SELECT state NOT IN ('queued', 'sending') FROM cs_orders WHERE external_id = 'forbidden'});
-is(state_of('forbidden'), 'uncertain', 'a refusal that says nothing of the order leaves it uncertain, not failed');
-$node->safe_psql('postgres', q{SELECT cs_resolve_order('forbidden', 'retry')});
 wait_for_state($node, 'forbidden', 'placed');
+is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', attempt, status, failure), ', ' ORDER BY attempt) FROM cs_order_attempts
+	WHERE external_id = 'forbidden'}), '1 connection_lost, 2 403 refused, 3 201 none', 'a refusal that says nothing of the order does not end it');
 is(scalar(my @forbidden = $sandbox->orders(api => 'customhub-v1')), 1, 'and it is there once');
 
 # ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
