@@ -185,9 +185,8 @@ cs_utf8_from_jsonb(Datum jsonb)
 Datum
 cs_jsonb_from_utf8(const char *utf8, size_t length)
 {
-	char	   *string = pnstrdup(utf8, length);
+	char	   *string = cs_server_from_utf8(utf8, length);
 
-	string = pg_any_to_server(string, (int) length, PG_UTF8);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(string));
 }
 

@@ -50,7 +50,11 @@ extern char *cs_utf8_from_server(const char *string);
 /* UTF-8 → server-encoded C string, palloc'd; unconvertible characters become "?". */
 extern char *cs_server_from_utf8(const char *utf8, size_t length);
 
-/* UTF-8 JSON text → jsonb Datum; throws what jsonb_in throws. */
+/*
+ * UTF-8 JSON text → jsonb Datum, for what is kept as it came: unconvertible
+ * characters become "?", since losing all of it for one would be worse.  Throws
+ * what jsonb_in throws.
+ */
 extern Datum cs_jsonb_from_utf8(const char *utf8, size_t length);
 
 #endif							/* CS_WIRE_DATUM_H */

@@ -103,6 +103,20 @@ may_create_databases(void)
 	return may;
 }
 
+static bool
+is_template(Oid database)
+{
+	HeapTuple	row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		template = false;
+
+	if (HeapTupleIsValid(row))
+	{
+		template = ((Form_pg_database) GETSTRUCT(row))->datistemplate;
+		ReleaseSysCache(row);
+	}
+	return template;
+}
+
 /*
  * Who may not do it is refused by the command itself, and is not to disturb
  * the worker before.  A template may be copied by others than its owner.
@@ -118,9 +132,10 @@ database_to_vacate(Node *command)
 	database = get_database_oid(name, true);
 	if (!OidIsValid(database) || database == MyDatabaseId)
 		return InvalidOid;
-	if (!IsA(command, CreatedbStmt) && !CS_OWNS_DATABASE(database, GetUserId()))
-		return InvalidOid;
 	if (IsA(command, CreatedbStmt) && !may_create_databases())
+		return InvalidOid;
+	if (!(IsA(command, CreatedbStmt) && is_template(database)) &&
+		!CS_OWNS_DATABASE(database, GetUserId()))
 		return InvalidOid;
 	return database;
 }

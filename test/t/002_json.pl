@@ -275,6 +275,8 @@ is(value("encode(wire_utf8_from_server(convert_from('\\x636166e9', 'LATIN1')), '
 	'636166c3a9', 'LATIN1 to UTF-8');
 is(value("encode(wire_utf8_from_jsonb(as_jsonb('jsonb', " . bytes('{"a":"é"}') . ")), 'hex')", 'latin1'),
 	unpack('H*', encode('UTF-8', '{"a": "é"}')), 'LATIN1 jsonb to UTF-8');
+is(value("encode((wire_jsonb_from_utf8(" . bytes('{"a":"é €"}') . ")->>'a')::bytea, 'hex')", 'latin1'), unpack('H*', "\xe9 ?"),
+	'what is kept as it came loses the character that LATIN1 lacks, not all of it');
 is(value("as_text('text', " . bytes('"cafe"') . ')', 'sql_ascii'), 'cafe', 'SQL_ASCII takes ASCII');
 is(value("outcome('text', " . bytes('"café"') . ')', 'sql_ascii'),
 	'ERROR: character U+00E9 has no equivalent in encoding "SQL_ASCII"', 'and nothing else');

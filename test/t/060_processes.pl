@@ -163,6 +163,16 @@ $node->safe_psql('shop3_copy', order('cs_enqueue_order', 'from-the-copy'));
 is($node->safe_psql('shop3_copy', 'SELECT reason FROM cs_queue'), 'held: this database is a copy, see cs_adopt_queue',
 	'the copy orders nothing by itself');
 
+# Whom PostgreSQL refuses the command, he does not send the worker away with it.
+$node->safe_psql('postgres', 'CREATE ROLE maker LOGIN CREATEDB');
+my $worker_of_shop3 = q{SELECT pid FROM cs_stat_workers WHERE database = 'shop3'};
+my $undisturbed = $node->safe_psql('postgres', $worker_of_shop3);
+for my $command ('DROP DATABASE shop3', 'ALTER DATABASE shop3 RENAME TO mine', 'CREATE DATABASE mine TEMPLATE shop3')
+{
+	is(query_state($node, "SET ROLE maker; $command"), '42501', "$command by a role that may not");
+	is($node->safe_psql('postgres', $worker_of_shop3), $undisturbed, 'leaves the worker alone');
+}
+
 $session = hanging('shop3', order('cs_create_order', 'hanging-3'));
 my ($status, $out, $err) = $node->psql('postgres', "SET statement_timeout = '30s'; DROP DATABASE shop2_renamed");
 is($err, '', 'a hanging request elsewhere is no matter');
