@@ -79,16 +79,22 @@ remote_id_of(int64 id)
 	return cs_utf8_from_server(remote_id);
 }
 
-/* The partner's id of the line, which stands in its items as in our lines. */
+/* The partner's id of the line's item. */
 static char *
-item_id_of(CsAccount *account, const char *remote_id, int line)
+item_id_of(CsAccount *account, int64 id, const char *remote_id, int line)
 {
-	CsAnswerColumn item = {"item_id", TEXTOID};
+	static CsStatement order_item = {
+		"SELECT cs_internal.order_item($1, $2, $3, $4, $5, $6)", 6,
+		{INT8OID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID}
+	};
+	CsAnswerColumn items[] = {
+		{"item_id", TEXTOID}, {"sku", TEXTOID}, {"variation_id", TEXTOID}, {"quantity", INT8OID}
+	};
+	MemoryContext cxt = CurrentMemoryContext;
 	CsCallSpec	spec = {0};
-	const CsJson *document;
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
+	CsStateScope scope;
+	Datum		values[2 + lengthof(items)];
+	char	   *item_id;
 
 	spec.method = "GET";
 	spec.endpoint = psprintf("GET %s", account->api->orders->get_path);
@@ -97,16 +103,18 @@ item_id_of(CsAccount *account, const char *remote_id, int line)
 	spec.priority = CS_PRIORITY_ORDER;
 	spec.max_retries = cs_guc_max_retries;
 	spec.timeout_ms = cs_guc_timeout;
-	document = cs_call_read(CurrentMemoryContext, account, &spec);
-	cs_answer_list(account->api, "order_items", document, account->server, &item, 1, 0);
-	deconstruct_array(DatumGetArrayTypeP(item.array), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	if (line < 1 || line > n)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the order has no line %d", line),
-				 errdetail("Its lines are 1 to %d.", n)));
-	return cs_utf8_from_server(TextDatumGetCString(elements[line - 1]));
+	cs_answer_list(account->api, "order_items",
+				   cs_call_read(CurrentMemoryContext, account, &spec), account->server,
+				   items, lengthof(items), 0);
+	values[0] = Int64GetDatum(id);
+	values[1] = Int32GetDatum(line);
+	for (int i = 0; i < (int) lengthof(items); i++)
+		values[2 + i] = items[i].array;
+	cs_state_enter(&scope);
+	cs_state_run(&order_item, values, NULL);
+	item_id = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	cs_state_leave(&scope);
+	return cs_utf8_from_server(item_id);
 }
 
 /* The partner's answer has the designs as it re-hosts them; nothing else shows all of it. */
@@ -157,7 +165,7 @@ cs_sql_add_designs(PG_FUNCTION_ARGS)
 		unsupported(account, "cannot add designs to an order", NULL);
 	designs = cs_form_read_designs(CurrentMemoryContext, json_argument(fcinfo, 2), &ndesigns);
 	remote_id = remote_id_of(id);
-	item_id = item_id_of(account, remote_id, PG_GETARG_INT32(1));
+	item_id = item_id_of(account, id, remote_id, PG_GETARG_INT32(1));
 
 	cs_writer_init(&writer);
 	account->api->orders->write_designs(&writer, designs, ndesigns);

@@ -230,6 +230,45 @@ COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], 
 REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[])
   FROM PUBLIC;
 
+-- Which of the partner's items a line of ours has become; they need not be in its order.
+CREATE FUNCTION cs_internal.order_item(order_id bigint, line integer, ids text[], skus text[],
+  variation_ids text[], quantities bigint[]) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  o record;
+  wanted jsonb;
+  twins integer[];
+  candidates integer[];
+BEGIN
+  SELECT t.external_id, t.lines INTO STRICT o FROM cs_internal.orders AS t WHERE t.id = order_id;
+  wanted := o.lines -> (line - 1);
+  IF line < 1 OR wanted IS NULL THEN
+    RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('the order has no line %s', line),
+      DETAIL = format('Its lines are 1 to %s.', jsonb_array_length(o.lines));
+  END IF;
+  SELECT array_agg(l.place ORDER BY l.place) INTO twins
+    FROM jsonb_array_elements(o.lines) WITH ORDINALITY AS l (item, place)
+   WHERE (l.item ->> 'sku', l.item ->> 'variation_id', l.item -> 'quantity')
+         IS NOT DISTINCT FROM (wanted ->> 'sku', wanted ->> 'variation_id', wanted -> 'quantity');
+  SELECT array_agg(i.place ORDER BY i.place) INTO candidates
+    FROM unnest(skus, variation_ids, quantities) WITH ORDINALITY AS i (sku, variation_id, quantity, place)
+   WHERE coalesce(i.quantity = (wanted ->> 'quantity')::numeric, true)
+     AND coalesce(lower(i.variation_id) = lower(wanted ->> 'variation_id'), i.sku = wanted ->> 'sku', true);
+  IF cardinality(candidates) = cardinality(twins) THEN
+    RETURN ids[candidates[array_position(twins, line)]];
+  ELSIF cardinality(ids) = jsonb_array_length(o.lines) AND line = ANY (candidates) THEN
+    RETURN ids[line];
+  END IF;
+  RAISE EXCEPTION USING ERRCODE = 'PA006',
+    MESSAGE = format('the partner does not show which item of order "%s" is line %s', o.external_id, line),
+    DETAIL = format('Items that it shows: %s; of these, such as may be the line: %s; lines of the order: %s.',
+                    cardinality(ids), coalesce(cardinality(candidates), 0), jsonb_array_length(o.lines));
+END $$;
+COMMENT ON FUNCTION cs_internal.order_item(bigint, integer, text[], text[], text[], bigint[]) IS
+'The id of the item that a line has become: the one with its SKU or variation and quantity, among equal ones that in the same '
+'place. 22023 if there is no such line, PA006 if the items do not show which one it is.';
+REVOKE ALL ON FUNCTION cs_internal.order_item(bigint, integer, text[], text[], text[], bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.order_designs_added(order_id bigint, line integer, by text, answer jsonb)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
