@@ -112,7 +112,8 @@ item_id_of(CsAccount *account, int64 id, const char *remote_id, int line)
 		values[2 + i] = items[i].array;
 	cs_state_enter(&scope);
 	cs_state_run(&order_item, values, NULL);
-	item_id = MemoryContextStrdup(cxt, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	item_id = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	item_id = MemoryContextStrdup(cxt, item_id);
 	cs_state_leave(&scope);
 	return cs_utf8_from_server(item_id);
 }

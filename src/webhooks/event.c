@@ -183,7 +183,7 @@ parse(const CsPayload *payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("the payload of the webhook is not sound JSON"),
-				 errdetail("It has %s.", problem)));
+				 errdetail("The problem: %s.", problem)));
 	if (cs_json_type(document) != CS_JSON_OBJECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),

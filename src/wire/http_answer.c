@@ -390,6 +390,8 @@ describe_redirect(CsHttpRequest *request, const char *host)
 		failure->detail = psprintf("The redirect leads to \"%s\".",
 								   cs_printable(location, length, 256));
 	}
+	else
+		failure->detail = pstrdup("It does not say where to.");
 	failure->hint = pstrdup("Redirects are not followed, because the credentials would go along; "
 							"perhaps the server's option \"base_url\" is to be changed.");
 }

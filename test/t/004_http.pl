@@ -240,6 +240,8 @@ for (
 	[ 'a header without end', raw("HTTP/1.1 200 OK\r\nX-Filler: " . 'x' x 150000 . "\r\n\r\n"), [],
 		'too_large', 'unknown', 'PA007', 200, qq(headers of the answer of "$host" are too large),
 		'One may have 102400 bytes, all together 262144.' ],
+	[ 'a redirect to nowhere', { action => 'body', status => 304, text => '' }, [],
+		'redirect', 'answered', 'PA008', 304, qq("$host" answered with a redirect (HTTP 304)), 'It does not say where to.' ],
 	[ 'a redirect', { action => 'redirect', location => 'https://elsewhere.example/x?token=1' }, [],
 		'redirect', 'answered', 'PA008', 302, qq("$host" answered with a redirect (HTTP 302)),
 		'The redirect leads to "https://elsewhere.example".' ])
