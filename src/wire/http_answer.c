@@ -210,6 +210,7 @@ kind_of(const CsHttpRequest *request, int status)
 				return CS_FAILURE_REDIRECT;
 			return status >= 200 && status <= 999 ? CS_FAILURE_NONE : CS_FAILURE_MALFORMED;
 		case CURLE_OUT_OF_MEMORY:
+		case CURLE_URL_MALFORMAT:	/* it was parsed before: it could not be copied */
 			return CS_FAILURE_OUT_OF_MEMORY;
 		case CURLE_COULDNT_RESOLVE_HOST:
 		case CURLE_COULDNT_RESOLVE_PROXY:
