@@ -118,7 +118,15 @@ CREATE FOREIGN TABLE t (currency text) SERVER all_options OPTIONS (resource 'bal
 ALTER FOREIGN TABLE t ADD COLUMN wallet text;
 ALTER FOREIGN TABLE t ALTER COLUMN currency TYPE varchar;
 ALTER FOREIGN TABLE t RENAME COLUMN currency TO money;
-DROP FOREIGN TABLE t;
+-- and what reaches it by the table whose columns it inherits
+CREATE TABLE parent (currency text, balance numeric);
+ALTER FOREIGN TABLE t ADD COLUMN balance numeric;
+ALTER FOREIGN TABLE t INHERIT parent;
+ALTER TABLE parent ADD COLUMN wallet text;
+ALTER TABLE parent ALTER COLUMN balance TYPE float8;
+ALTER TABLE parent RENAME COLUMN balance TO money;
+ALTER TABLE parent DROP COLUMN balance;
+DROP TABLE parent CASCADE;
 ALTER FOREIGN DATA WRAPPER cupsource OPTIONS (ADD api 'cupsource-v1');
 
 --

@@ -10,6 +10,7 @@
 
 #include "access/relation.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "nodes/parsenodes.h"
@@ -128,7 +129,7 @@ check_table(Oid relid)
 {
 	Known		known = {cs_table_get(relid)};
 	const CsShownTable *shown = cs_shown_table(known.table->resource);
-	Relation	relation = relation_open(relid, NoLock);
+	Relation	relation = relation_open(relid, AccessShareLock);
 	TupleDesc	tupdesc = RelationGetDescr(relation);
 	const char *name = RelationGetRelationName(relation);
 
@@ -175,6 +176,17 @@ is_ours(Oid relid)
 		GetForeignServer(GetForeignServerIdByRelId(relid))->fdwid == wrapper;
 }
 
+/* A change of columns reaches the tables that inherit them, partitions among them. */
+static void
+check_tables(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+		if (is_ours(lfirst_oid(cell)))
+			check_table(lfirst_oid(cell));
+}
+
 static void
 utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
@@ -192,10 +204,10 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	if (changed == NULL || !cs_extension_present())
 		return;
 	relid = RangeVarGetRelid(changed, NoLock, true);
-	if (OidIsValid(relid) && is_ours(relid))
+	if (OidIsValid(relid))
 	{
 		CommandCounterIncrement();
-		check_table(relid);
+		check_tables(relid);
 	}
 }
 

@@ -115,6 +115,19 @@ make_modify(EState *estate, ResultRelInfo *result)
 	return modify;
 }
 
+/* Where the plan has the ids of the orders to be cancelled. */
+static AttrNumber
+find_remote_id(ModifyTableState *state, Relation relation)
+{
+	if (cs_table_attribute(RelationGetDescr(relation), "remote_id") < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
+				 errmsg("cannot delete from foreign table \"%s\" without a column \"remote_id\"",
+						RelationGetRelationName(relation)),
+				 errhint("Import the table anew, or cancel the order with cs_cancel_order().")));
+	return ExecFindJunkAttributeInTlist(outerPlanState(state)->plan->targetlist, "remote_id");
+}
+
 void
 cs_modify_begin(ModifyTableState *state, ResultRelInfo *result, List *private, int subplan,
 				int eflags)
@@ -125,8 +138,7 @@ cs_modify_begin(ModifyTableState *state, ResultRelInfo *result, List *private, i
 		return;
 	modify = make_modify(state->ps.state, result);
 	if (state->operation == CMD_DELETE)
-		modify->remote_id = ExecFindJunkAttributeInTlist(outerPlanState(state)->plan->targetlist,
-														 "remote_id");
+		modify->remote_id = find_remote_id(state, result->ri_RelationDesc);
 	result->ri_FdwState = modify;
 }
 

@@ -100,6 +100,22 @@ like(sql("EXPLAIN (VERBOSE, COSTS OFF) INSERT INTO hub.orders (external_id) VALU
 	'EXPLAIN shows the request of an INSERT');
 like(sql("EXPLAIN (VERBOSE, COSTS OFF) DELETE FROM hub.orders WHERE external_id = 'x'"), qr/Remote Request: DELETE \/api\/v1\/orders\/\{id\}\n/, 'and of a DELETE');
 
+# The column by which orders are known does not go, not by a table that hands its columns down either.
+sql(q{CREATE SCHEMA part; IMPORT FOREIGN SCHEMA api LIMIT TO (orders) FROM SERVER hub INTO part;
+	CREATE TABLE all_orders (LIKE part.orders) PARTITION BY LIST (server);
+	ALTER TABLE all_orders ATTACH PARTITION part.orders FOR VALUES IN ('hub')});
+is(query_state($node, 'ALTER TABLE all_orders DROP COLUMN remote_id'), 'HV005', 'remote_id is not taken from a partition');
+is(query_state($node, 'ALTER TABLE all_orders ALTER COLUMN remote_id TYPE varchar'), 'HV004', 'nor is its type changed');
+
+# A table without it, from before that was so.
+sql(q{CREATE SCHEMA bare; IMPORT FOREIGN SCHEMA api LIMIT TO (orders) FROM SERVER hub INTO bare;
+	UPDATE pg_attribute SET attname = 'lost' WHERE attrelid = 'bare.orders'::regclass AND attname = 'remote_id'});
+$sandbox->forget;
+like(($node->psql('postgres', q{DELETE FROM bare.orders WHERE external_id = 'po-1'}))[2],
+	qr/ERROR: +cannot delete from foreign table "orders" without a column "remote_id"\nHINT: +Import the table anew, or cancel the order with cs_cancel_order\(\)\./,
+	'without remote_id nothing can be deleted');
+is($sandbox->count(method => 'DELETE'), 0, 'nor is it');
+
 # ---- Rights ----
 
 sql(q{CREATE ROLE clerk LOGIN; GRANT USAGE ON SCHEMA hub TO clerk; GRANT SELECT, INSERT, DELETE ON hub.orders TO clerk;
