@@ -32,9 +32,9 @@
 #define PENDING_LIST_LIMIT_KB 512
 
 static CsStatement begin_statement = {
-	.sql = "SELECT b.resumed, b.sound, b.empty, (b.begun).* FROM cs_internal.refresh_begin($1, $2) AS b",
-	.nargs = 2,
-	.argtypes = {TEXTOID, BOOLOID},
+	.sql = "SELECT b.resumed, b.sound, b.empty, (b.begun).* FROM cs_internal.refresh_begin($1, $2, $3) AS b",
+	.nargs = 3,
+	.argtypes = {TEXTOID, BOOLOID, INT8OID},
 };
 
 static CsStatement checkpoint_statement = {
@@ -156,7 +156,7 @@ CsRun *
 cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 {
 	CsRun	   *run = palloc0(sizeof(CsRun));
-	Datum		values[2];
+	Datum		values[3];
 	char	   *phase;
 
 	run->cxt = CurrentMemoryContext;
@@ -174,6 +174,7 @@ cs_run_begin(CsAccount *account, bool entire, void (*commit) (void))
 
 	values[0] = run->server;
 	values[1] = BoolGetDatum(entire);
+	values[2] = Int64GetDatum(account->identity);
 	cs_run_enter(run);
 	cs_state_run(&begin_statement, values, NULL);
 	run->number = cs_run_result("run");
@@ -369,7 +370,7 @@ check_account(CsRun *run)
 				 errmsg("server \"%s\" was dropped while its catalogue was refreshed",
 						before->server)));
 	run->watched = cs_account_get(run->cxt, before->serverid, before->userid);
-	if (run->watched->shared != before->shared || run->watched->api != before->api ||
+	if (run->watched->identity != before->identity ||
 		strcmp(run->watched->server, before->server) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

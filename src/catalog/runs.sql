@@ -18,23 +18,23 @@
  * cheap; so that is not offered where a table grows while it is used.
  */
 
-CREATE FUNCTION cs_internal.refresh_begin(account text, want_entire boolean, OUT resumed boolean,
+CREATE FUNCTION cs_internal.refresh_begin(account text, want_entire boolean, reads bigint, OUT resumed boolean,
   OUT sound boolean, OUT empty boolean, OUT begun cs_internal.catalog_runs)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   SELECT r.* INTO begun FROM cs_internal.catalog_runs AS r WHERE r.server = account FOR UPDATE;
-  resumed := FOUND AND begun.state <> 'complete' AND (begun."position" IS NOT NULL OR begun.phase = 'details')
-             AND begun.checkpoint_at > now() - interval '1 day'
+  resumed := FOUND AND begun.state <> 'complete' AND begun.identity IS NOT DISTINCT FROM reads
+             AND (begun."position" IS NOT NULL OR begun.phase = 'details') AND begun.checkpoint_at > now() - interval '1 day'
              AND (begun.entire OR begun.phase = 'list' OR NOT want_entire);
 
   sound := coalesce(begun.state = 'complete' AND begun.pages_sound AND NOT want_entire, false);
   empty := NOT EXISTS (SELECT FROM cs_internal.products AS p WHERE p.server = account);
 
   IF begun.server IS NULL THEN
-    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, since_at, attempts)
-    VALUES (account, 1, 'running', 'list', want_entire, now(), now(), now(), 1)
+    INSERT INTO cs_internal.catalog_runs (server, run, state, phase, entire, started_at, checkpoint_at, since_at, attempts, identity)
+    VALUES (account, 1, 'running', 'list', want_entire, now(), now(), now(), 1, reads)
     RETURNING * INTO begun;
   ELSIF resumed THEN
     UPDATE cs_internal.catalog_runs AS r
@@ -47,15 +47,15 @@ BEGIN
        SET run = r.run + 1, state = 'running', phase = 'list', "position" = NULL, entire = want_entire,
            started_at = now(), checkpoint_at = now(), pages_done = 0, rows_done = 0, rows_total = NULL,
            rows_new = 0, rows_changed = 0, rows_discontinued = 0, ring_left = 0, attempts = r.attempts + 1,
-           since_at = now(), since_rows = 0, waited_ms = 0
+           since_at = now(), since_rows = 0, waited_ms = 0, identity = reads
      WHERE r.server = account
     RETURNING * INTO begun;
   END IF;
 END $$;
-COMMENT ON FUNCTION cs_internal.refresh_begin(text, boolean) IS
-'Begins a refresh of the account, or goes on with one that was interrupted less than a day ago. The caller holds the refresh lock. '
+COMMENT ON FUNCTION cs_internal.refresh_begin(text, boolean, bigint) IS
+'Begins a refresh of the account, or goes on with one that was interrupted less than a day ago while it read the same. The caller holds the refresh lock. '
 'sound: the cached products are what list_pages stands for; empty: there are none.';
-REVOKE ALL ON FUNCTION cs_internal.refresh_begin(text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cs_internal.refresh_begin(text, boolean, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.refresh_checkpoint(account text, next_position text, pages bigint, rows_read bigint,
   total bigint, added bigint, changed bigint, discontinued bigint, ring text, ring_rest bigint,

@@ -229,7 +229,8 @@ CREATE TABLE cs_internal.catalog_runs (
   attempts          integer NOT NULL DEFAULT 0,
   last_complete_at  timestamptz,
   last_error        text,
-  last_error_at     timestamptz
+  last_error_at     timestamptz,
+  identity          bigint
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE cs_internal.catalog_runs IS
 'The last, or running, refresh of each account: its counters and the checkpoint from which an interrupted one goes on. '
@@ -248,6 +249,8 @@ COMMENT ON COLUMN cs_internal.catalog_runs.attempts IS
 'How often a refresh was begun, or could not be, since the last one that was completed: the schedule waits the longer.';
 COMMENT ON COLUMN cs_internal.catalog_runs.products IS 'Products or models on offer; kept with the rows, in the same transactions.';
 COMMENT ON COLUMN cs_internal.catalog_runs.skus IS 'Orderable SKUs on offer.';
+COMMENT ON COLUMN cs_internal.catalog_runs.identity IS
+'A digest of what the run reads: partner, addresses, environment and key. A run of another one does not go on with it.';
 
 CREATE TABLE cs_internal.list_pages (
   server text COLLATE "C" NOT NULL,

@@ -206,12 +206,31 @@ set_secrets(CachedAccount *account, List *options)
 		refuse_no_secret(public, "secret_key");
 }
 
+/* A digest, which is stored: nothing of the key can be told from it. */
+static int64
+account_identity(const CsAccount *account, const CsAccountKey *key)
+{
+	uint8		digest[CS_SHA256_LENGTH];
+	int64		identity;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, (const char *) key->bytes, sizeof(key->bytes));
+	appendStringInfo(&text, "%s %s %s", account->api->name,
+					 account->auth_url ? account->auth_url : "",
+					 account->environment ? account->environment : "");
+	cs_sha256(text.data, text.len, digest);
+	memcpy(&identity, digest, sizeof(identity));
+	pfree(text.data);
+	return identity;
+}
+
 /*
  * See CsAccountKey.  Where a token is exchanged for key and secret, the secret
  * is part of it: who knows no more than another's key gets no token of his.
  */
-static CsSharedAccount *
-shared_account(const CsAccount *account)
+static void
+set_shared(CsAccount *account)
 {
 	CsAccountKey key;
 	uint8		digest[CS_SHA256_LENGTH];
@@ -228,7 +247,8 @@ shared_account(const CsAccount *account)
 	cs_sha256(text.data, text.len, digest);
 	memcpy(key.bytes, digest, sizeof(key.bytes));
 	pfree(text.data);
-	return cs_shared_account(&key);
+	account->identity = account_identity(account, &key);
+	account->shared = cs_shared_account(&key);
 }
 
 /*
@@ -257,7 +277,7 @@ build_account(const ForeignServer *server, Oid userid)
 		refuse_no_mapping(public);
 	public->fingerprint = cs_options_fingerprint(server->serverid, public->mappingid);
 	set_secrets(account, options);
-	public->shared = shared_account(public);
+	set_shared(public);
 
 	MemoryContextSwitchTo(old);
 	return account;

@@ -22,6 +22,7 @@ typedef struct CsAccount
 	Oid			userid;			/* whose mapping it is */
 	Oid			mappingid;		/* his, or that of PUBLIC */
 	uint64		fingerprint;	/* of the options of both, see secret.h */
+	int64		identity;		/* of partner, addresses, environment and key: what it reads is one catalogue */
 	char	   *server;			/* name, server encoding */
 	const CsApi *api;
 	char	   *base_url;		/* without a trailing slash */

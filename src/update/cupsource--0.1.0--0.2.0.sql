@@ -25,7 +25,8 @@ ALTER TABLE cs_internal.catalog_runs
   ADD COLUMN since_at timestamptz,
   ADD COLUMN since_rows bigint NOT NULL DEFAULT 0,
   ADD COLUMN waited_ms bigint NOT NULL DEFAULT 0,
-  ADD COLUMN attempts integer NOT NULL DEFAULT 0;
+  ADD COLUMN attempts integer NOT NULL DEFAULT 0,
+  ADD COLUMN identity bigint;
 
 ALTER TABLE cs_internal.order_events DROP CONSTRAINT order_events_source_check,
   DROP CONSTRAINT order_events_pkey, ADD PRIMARY KEY (order_id, id);
@@ -40,6 +41,7 @@ DROP FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row,
 DROP FUNCTION cs_internal.refresh_checkpoint(text, text, bigint, bigint, bigint, bigint, bigint, bigint, text, bigint,
   bigint, bigint);
 DROP FUNCTION cs_internal.refresh_details(text);
+DROP FUNCTION cs_internal.refresh_begin(text, boolean);
 DROP FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb);
 DROP FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval);
 DROP FUNCTION cs_internal.poll_next(text, timestamptz, interval);

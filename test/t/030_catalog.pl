@@ -378,6 +378,41 @@ is(query_state($node, q{SET cupsource.max_retries = 0; CALL cs_refresh_catalog('
 $sandbox->no_faults;
 is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'shop_v2'}), 'failed', 'fails the run');
 
+# ---- Another account ----
+
+# What was interrupted goes on where the same is read, and nowhere else.
+my $elsewhere = CupsourceTest::Sandbox->start('--products' => 130, '--rate-limit' => 0);
+$sandbox->control(POST => 'keys', { api => 'cupsource-v2', key => 'cs_live_sk_other' });
+my %other = (
+	'another address' => [ q{ALTER SERVER shop_v2 OPTIONS (SET base_url '} . $elsewhere->url . q{/v2')},
+		q{ALTER SERVER shop_v2 OPTIONS (SET base_url '} . $sandbox->url . q{/v2')} ],
+	'another environment' => [ q{ALTER SERVER shop_v2 OPTIONS (ADD environment 'sandbox')}, q{ALTER SERVER shop_v2 OPTIONS (DROP environment)} ],
+	'another key' => [ q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v2 OPTIONS (SET api_key 'cs_live_sk_other')},
+		q{ALTER USER MAPPING FOR PUBLIC SERVER shop_v2 OPTIONS (SET api_key 'cs_live_sk_8f7d6c5b4a3e2d1f')} ],
+	'another budget' => [ q{ALTER SERVER shop_v2 OPTIONS (SET rate_limit '100')}, q{ALTER SERVER shop_v2 OPTIONS (SET rate_limit '0')} ]);
+for my $what (sort keys %other)
+{
+	my ($to, $back) = @{ $other{$what} };
+
+	# It ends at its second page.
+	$sandbox->catalog(reprice => { 'CS-8OZ-ECO' => '1.' . length $what });
+	$sandbox->faults({ action => 'hang', path => '/v2/products', nth => [2] });
+	$sandbox->forget;
+	$running = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'), '-c', q{CALL cs_refresh_catalog('shop_v2')} ],
+		'<', \$in, '>', \$out, '2>', \$err);
+	$sandbox->wait_for_requests(2, path => '/v2/products');
+	wait_for($node, q{SELECT rows_done = 100 FROM cs_catalog_status WHERE server = 'shop_v2'});
+	sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND pid <> pg_backend_pid()});
+	$running->finish;
+	$sandbox->no_faults;
+
+	($in, $out, $err) = told("$to; CALL cs_refresh_catalog('shop_v2')");
+	$what =~ /budget/ ? like($err, qr/goes on after 100 rows/, "with $what it goes on") : unlike($err, qr/goes on/, "with $what it begins anew");
+	like($err, $what =~ /address/ ? qr/: 2 pages, 130 rows/ : qr/: 3 pages, 250 rows/, 'to the end');
+	sql($back);
+}
+$elsewhere->stop;
+
 # ---- The two ways of a new row into the table ----
 
 # Whole rows, but the times.
