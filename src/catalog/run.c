@@ -7,9 +7,11 @@
 
 #include "access/gin.h"
 #include "access/xact.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -72,6 +74,46 @@ milliseconds_since(instr_time start)
 	return (int64) INSTR_TIME_GET_MICROSEC(now) / 1000;
 }
 
+/* ---- The account ---- */
+
+/*
+ * Options have changed, perhaps of another server.  A run reads the account
+ * that it began with and no other: it ends if that has become one, if its
+ * server is gone, or if the user may not use it any more.
+ */
+static void
+check_account(CsRun *run)
+{
+	const CsAccount *before = run->account;
+
+	if (run->watched->valid)
+		return;
+	if (GetForeignServerExtended(before->serverid, FSV_MISSING_OK) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("server \"%s\" was dropped while its catalogue was refreshed",
+						before->server)));
+	run->watched = cs_account_get(run->cxt, before->serverid, before->userid);
+	if (run->watched->identity != before->identity ||
+		strcmp(run->watched->server, before->server) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("server \"%s\" was given another account while its catalogue was refreshed",
+						before->server),
+				 errhint("The next refresh reads the new one.")));
+}
+
+/*
+ * Until the batch ends nobody drops the server whose rows it writes: one that
+ * gets its name has none of them.
+ */
+static void
+hold_server(CsRun *run)
+{
+	LockDatabaseObject(ForeignServerRelationId, run->account->serverid, 0, AccessShareLock);
+	check_account(run);
+}
+
 /* ---- Scopes and results ---- */
 
 void
@@ -80,6 +122,7 @@ cs_run_enter(CsRun *run)
 	run->scope_cxt = CurrentMemoryContext;
 	if (run->commit && !run->in_subtransaction)
 	{
+		hold_server(run);
 		run->outer_owner = CurrentResourceOwner;
 		BeginInternalSubTransaction(NULL);
 		run->in_subtransaction = true;
@@ -350,33 +393,6 @@ end_batch(CsRun *run, bool wait_for_disk)
 		cs_catalog_changed();
 	run->wrote = false;
 	INSTR_TIME_SET_CURRENT(run->committed);
-}
-
-/*
- * Options have changed, perhaps of another server.  A run reads the account
- * that it began with and no other: it ends if that has become one, if its
- * server is gone, or if the user may not use it any more.
- */
-static void
-check_account(CsRun *run)
-{
-	const CsAccount *before = run->account;
-
-	if (run->watched->valid)
-		return;
-	if (GetForeignServerExtended(before->serverid, FSV_MISSING_OK) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("server \"%s\" was dropped while its catalogue was refreshed",
-						before->server)));
-	run->watched = cs_account_get(run->cxt, before->serverid, before->userid);
-	if (run->watched->identity != before->identity ||
-		strcmp(run->watched->server, before->server) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("server \"%s\" was given another account while its catalogue was refreshed",
-						before->server),
-				 errhint("The next refresh reads the new one.")));
 }
 
 void

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -143,6 +144,19 @@ follow_create(const char *name)
 	cs_state_leave(&scope);
 }
 
+/* In a scope.  An extension that was not updated yet cannot do it. */
+static void
+forget_catalog(Datum name)
+{
+	static CsStatement catalog_forget = {
+		"SELECT cs_internal.catalog_forget($1)", 1, {TEXTOID}
+	};
+	List	   *function = list_make2(makeString("cs_internal"), makeString("catalog_forget"));
+
+	if (OidIsValid(LookupFuncName(function, catalog_forget.nargs, catalog_forget.argtypes, true)))
+		cs_state_run(&catalog_forget, &name, NULL);
+}
+
 /*
  * Nobody queues an order for it from here on, and those that were committed
  * are seen, also by a transaction whose snapshot is older.
@@ -160,6 +174,7 @@ follow_drop(const char *name)
 	LockRelationOid(orders, ShareRowExclusiveLock);
 	cs_state_enter(&scope);
 	cs_state_read_latest(&server_dropped, &value, NULL);
+	forget_catalog(value);
 	cs_state_leave(&scope);
 }
 

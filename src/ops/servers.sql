@@ -36,10 +36,22 @@ COMMENT ON FUNCTION cs_internal.server_renamed(text, text) IS
 'the same external id would be ordered again.';
 REVOKE ALL ON FUNCTION cs_internal.server_renamed(text, text) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.server_created(new_name text) RETURNS void
+CREATE FUNCTION cs_internal.catalog_forget(account text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   cached text;
+BEGIN
+  FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
+    'price_history', 'balances', 'catalog_runs', 'list_pages'] LOOP
+    EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING account;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION cs_internal.catalog_forget(text) IS
+'The catalogue of a server goes with it, prices of the past included: whatever gets its name later may be another partner.';
+REVOKE ALL ON FUNCTION cs_internal.catalog_forget(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.server_created(new_name text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF EXISTS (SELECT FROM cs_internal.orders AS o WHERE o.server = new_name) THEN
     RAISE duplicate_object USING
@@ -47,10 +59,8 @@ BEGIN
       DETAIL = 'They would be seen by whoever may use the new one, and sent to its account.',
       HINT = 'Use another name, or let a superuser create it.';
   END IF;
-  FOREACH cached IN ARRAY ARRAY['products', 'models', 'variations', 'placements', 'print_methods',
-    'price_history', 'balances', 'catalog_runs', 'list_pages', 'webhook_events'] LOOP
-    EXECUTE format('DELETE FROM cs_internal.%I WHERE server = $1', cached) USING new_name;
-  END LOOP;
+  PERFORM cs_internal.catalog_forget(new_name);
+  DELETE FROM cs_internal.webhook_events AS e WHERE e.server = new_name;
 END $$;
 COMMENT ON FUNCTION cs_internal.server_created(text) IS
 'A user has created a server: it must not inherit the orders (42710) or the catalogue of an earlier one of its name.';

@@ -55,6 +55,12 @@ DROP FUNCTION @extschema@.cs_product(text, text);
 DROP VIEW @extschema@.cs_products;
 
 -- AFTERWARDS
+-- Until now a catalogue outlived its server.
+SELECT cs_internal.catalog_forget(l.server)
+  FROM (SELECT server FROM cs_internal.catalog_runs UNION SELECT server FROM cs_internal.products
+        UNION SELECT server FROM cs_internal.models UNION SELECT server FROM cs_internal.price_history) AS l
+ WHERE NOT EXISTS (SELECT FROM pg_foreign_server AS s WHERE s.srvname::text = l.server);
+
 GRANT SELECT ON @extschema@.cs_products TO PUBLIC;
 
 -- There are no foreign tables yet whose behaviour this could change.

@@ -449,7 +449,9 @@ is(query_state($node, q{SET default_transaction_read_only = on; CALL cs_refresh_
 $sandbox->stop;
 my $large = CupsourceTest::Sandbox->start('--products' => 100_000, '--rate-limit' => 0);
 sql('DROP SERVER shop_v2 CASCADE');
+is(sql(join ' UNION ALL ', map {"SELECT server FROM $_ WHERE server = 'shop_v2'"} @tables), '', 'what was stored of a server goes with it');
 create_accounts($node, $large, only => ['shop_v2'], options => { rate_limit => 0 });
+is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'shop_v2'}), 'never', 'one that gets its name begins without');
 empty_cache();
 my $grown = <<'END';
 SELECT pg_backend_pid() AS pid \gset

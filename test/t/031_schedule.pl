@@ -161,6 +161,13 @@ sql(q{DROP SERVER shop_v1 CASCADE});
 $sandbox->no_faults;
 $call->finish;
 like($err, qr/ERROR: +42704: server "shop_v1" was dropped/, 'one whose server is dropped ends');
+create_accounts($node, $sandbox, only => ['shop_v1'], options => { rate_limit => 0 });
+$call = hanging_call();
+sql(q{BEGIN; DROP SERVER shop_v1 CASCADE; CREATE SERVER shop_v1 FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1'); COMMIT});
+$sandbox->no_faults;
+$call->finish;
+like($err, qr/ERROR: +42704: server "shop_v1" was dropped/, 'also when another one has its name already');
+is(sql(q{SELECT count(*) FROM cs_products WHERE server = 'shop_v1'}), 0, 'which has nothing of its page');
 
 # ---- How many at once ----
 

@@ -110,6 +110,7 @@ is(query_state($node, q{SET ROLE mallory; CREATE SERVER gone FOREIGN DATA WRAPPE
 is($node->safe_psql('postgres', q{SET ROLE mallory; SELECT count(*) FROM cs_balance}), 0, 'but what was cached is gone');
 is(query_state($node, q{CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1')}),
 	'00000', 'a superuser may mean the account that was there');
+is(order_count($node, q{server = 'shop'}), 3, 'and gets its orders');
 
 $node->stop;
 done_testing();
