@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/appendinfo.h"
@@ -23,6 +24,7 @@
 #include "utils/typcache.h"
 
 #include "src/base/compat.h"
+#include "src/base/state.h"
 #include "src/fdw/fdw.h"
 #include "src/orders/orders.h"
 
@@ -244,6 +246,29 @@ cs_modify_insert(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 	return slot;
 }
 
+/* As seen by whoever may have placed it in this transaction. */
+static int64
+find_order(const Modify *modify, Datum remote_id)
+{
+	static CsStatement order_of_remote = {
+		"SELECT cs_internal.order_of_remote($1, $2, $3)", 3, {TEXTOID, TEXTOID, OIDOID}
+	};
+	CsStateScope scope;
+	Datum		values[3] = {
+		CStringGetTextDatum(modify->table->server),
+		remote_id,
+		ObjectIdGetDatum(GetUserId()),
+	};
+	bool		isnull;
+	int64		id;
+
+	cs_state_enter(&scope);
+	cs_state_read_latest(&order_of_remote, values, NULL);
+	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	cs_state_leave(&scope);
+	return id;
+}
+
 TupleTableSlot *
 cs_modify_delete(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 				 TupleTableSlot *plan_slot)
@@ -252,14 +277,13 @@ cs_modify_delete(EState *estate, ResultRelInfo *result, TupleTableSlot *slot,
 	bool		isnull;
 	Datum		remote_id = ExecGetJunkAttribute(plan_slot, modify->remote_id, &isnull);
 	UserScope	scope;
-	Oid			serverid;
 	Datum		order;
 	int64		id;
 
 	if (isnull)
 		elog(ERROR, "the order to be cancelled has no id");
 	enter_user(modify, &scope);
-	id = cs_order_find(TextDatumGetCString(remote_id), modify->table->server, &serverid);
+	id = find_order(modify, remote_id);
 	cs_order_cancel(id);
 	order = cs_order_row(id, true);
 	leave_user(&scope);

@@ -1,6 +1,6 @@
 /*
  * tables.sql
- *	  What foreign tables need to know of the cache: its columns, its sizes.
+ *	  What foreign tables need to know of what is stored: columns, sizes, orders.
  */
 
 CREATE FUNCTION cs_internal.view_columns(view text, OUT name text, OUT type text, OUT type_oid oid)
@@ -36,3 +36,28 @@ END $$;
 COMMENT ON FUNCTION cs_internal.catalog_size(text) IS
 'How many products or models, and SKUs, the account''s cached catalogue has; for the planner, which asks no partner.';
 REVOKE ALL ON FUNCTION cs_internal.catalog_size(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_of_remote(account text, wanted text, user_id oid) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  hits integer;
+  id bigint;
+BEGIN
+  SELECT count(*), min(o.id) INTO hits, id
+    FROM cs_internal.orders AS o
+    JOIN pg_foreign_server AS s ON s.srvname = o.server::name
+   WHERE o.server = account AND o.remote_id = wanted AND has_server_privilege(user_id, s.oid, 'USAGE');
+  IF hits = 0 THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA404',
+      MESSAGE = format('order "%s" on server "%s" was not placed from this database', wanted, account),
+      HINT = 'Only orders in cs_orders can be cancelled here. Cancel it where it was placed.';
+  ELSIF hits > 1 THEN
+    RAISE EXCEPTION USING ERRCODE = 'cardinality_violation',
+      MESSAGE = format('"%s" means more than one order', wanted),
+      HINT = 'Cancel the one that is meant by its local id: SELECT cs_cancel_order(...).';
+  END IF;
+  RETURN id;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_of_remote(text, text, oid) IS
+'The order in a row of a foreign table, by its remote id alone: that may be the local or external id of another one.';
+REVOKE ALL ON FUNCTION cs_internal.order_of_remote(text, text, oid) FROM PUBLIC;

@@ -77,6 +77,18 @@ is(sql(q{WITH gone AS (DELETE FROM hub.orders AS o USING erp WHERE erp.po = o.ex
 $sandbox->advance((sql(q{SELECT remote_id FROM cs_orders WHERE server = 'hub' AND external_id = 'po-1'})), 'InProduction');
 is(query_state($node, q{DELETE FROM hub.orders WHERE external_id = 'po-1'}), 'PA400', 'what cannot be cancelled any more is an error');
 
+# By its remote id and nothing else: here another program's order has one that is an external id of ours.
+sql(q{CREATE SERVER elsewhere FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1', base_url '} . $sandbox->url . q{', auth_url '} . $sandbox->url . q{');
+	CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (api_key 'ek_live_demo', secret_key 'esk_live_demo')});
+my $theirs = sql(qq{SELECT remote_id FROM cs_create_order($lines, $address, 'theirs', server => 'elsewhere')});
+sql(qq{INSERT INTO hub.orders (external_id, lines, ship_to) VALUES ('$theirs', $lines, $address)});
+$sandbox->forget;
+like(($node->psql('postgres', "DELETE FROM hub.orders WHERE remote_id = '$theirs'"))[2],
+	qr/ERROR: +order "$theirs" on server "hub" was not placed from this database\nHINT: +Only orders in cs_orders can be cancelled here/,
+	"another program's order is not cancelled");
+is($sandbox->count(method => 'DELETE'), 0, 'nothing is asked for,');
+is(sql(qq{SELECT state FROM cs_orders WHERE external_id = '$theirs'}), 'placed', 'and ours, which has its id, stays');
+
 # ---- Everything else ----
 
 my %refused = (
