@@ -44,7 +44,8 @@ struct CsDesign;
  *	  webhook: the answer to a registration; column webhook_id
  *	  event: a webhook's payload.  Columns: event_id, type, at, remote_id,
  *	  data_id (the order's where the data is the order itself), order_number,
- *	  remote_status, rejection_reason
+ *	  remote_status (the order's by its name), status (whose, the type tells),
+ *	  rejection_reason
  *	  event_shipments, event_shipment: the parcels in it, as a list or object
  *	  of their own or, failing that, among the other fields; columns as those of
  *	  shipments

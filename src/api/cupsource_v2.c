@@ -95,9 +95,9 @@ static const CsColumn event_columns[] =
 	},
 	{
 		"remote_status", CS_TYPE_TEXT, 0,
-		"data.order_status|data.orderStatus|data.order.status|data.status|data.object.status|"
-		"order_status|order.status|status"
+		"data.order_status|data.orderStatus|data.order.status|order_status|orderStatus|order.status"
 	},
+	{"status", CS_TYPE_TEXT, 0, "data.status|data.object.status|status"},
 	{
 		"rejection_reason", CS_TYPE_PROSE, 0,
 		"data.rejection_reason|data.rejectionReason|data.order.rejection_reason|data.reason"
@@ -105,7 +105,7 @@ static const CsColumn event_columns[] =
 	{0}
 };
 
-/* A parcel among the fields of the order: its status is not called "status". */
+/* A parcel among the fields of the order: "status" is its status only if it is not the order's. */
 static const CsColumn event_shipment_columns[] =
 {
 	{"shipment_id", CS_TYPE_IDENTIFIER, 0, "shipment_id|shipmentId"},

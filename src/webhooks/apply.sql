@@ -14,6 +14,9 @@
  *	  than the event knew of it, unless the partner's clock is behind: so it may
  *	  move the order forwards and never backwards.
  *
+ * An event whose status may be that of a part of the order (event.c) moves
+ * nothing: the partner is asked.
+ *
  * Whoever applies an event holds its order's row locked, and locks that before
  * any event that somebody else may lock.  An event whose order is not known yet
  * waits; placing an order takes up what waits for it, and since neither sees the
@@ -174,9 +177,13 @@ BEGIN
            WHEN old.state <> 'cancelled' THEN (t.remote).cancelled_at END,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
-         -- NULL stays so: the partner cannot be asked.
-         poll_at = CASE WHEN t.poll_at IS NOT NULL
-                        THEN cs_internal.poll_next(state_now, clock_timestamp(), poll_interval, true) END
+         -- NULL stays so: the partner cannot be asked.  What is asked for is not put off by other events.
+         poll_at = CASE
+           WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(state_now) THEN NULL
+           WHEN event.asks THEN clock_timestamp()
+           WHEN EXISTS (SELECT FROM cs_internal.webhook_events AS e
+                         WHERE e.order_id = old.id AND e.asks AND e.received_at > asked_at) THEN t.poll_at
+           ELSE cs_internal.poll_next(state_now, clock_timestamp(), poll_interval, true) END
    WHERE t.id = old.id;
   IF state_now <> old.state THEN
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, state_now, 'cupsource',
@@ -197,7 +204,7 @@ REVOKE ALL ON FUNCTION cs_internal.webhook_apply(cs_internal.webhook_events, int
 
 CREATE FUNCTION cs_internal.webhook_received(server text, event_id text, type text, at timestamptz, remote_id text,
   order_number text, remote_status text, state text, rejection_reason text, parcels jsonb, problem text,
-  payload jsonb, poll_interval interval) RETURNS text
+  payload jsonb, poll_interval interval, asks boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   moment timestamptz := clock_timestamp();
@@ -208,7 +215,7 @@ BEGIN
   INSERT INTO cs_internal.webhook_events AS e
   VALUES (server, event_id, type, coalesce(at, moment), remote_id, order_number, remote_status, state,
     rejection_reason, coalesce(parcels, '[]'), problem, payload, moment, order_id, NULL,
-    remote_id IS NOT NULL AND order_id IS NULL)
+    remote_id IS NOT NULL AND order_id IS NULL, asks)
   ON CONFLICT ON CONSTRAINT webhook_events_pkey DO NOTHING
   RETURNING * INTO event;
   IF NOT FOUND THEN
@@ -220,9 +227,9 @@ BEGIN
   PERFORM cs_internal.webhook_apply(event, poll_interval);
   RETURN 'applied';
 END $$;
-COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval) IS
+COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean) IS
 'Stores an event that was verified: applied (to its order), waiting (for an order of that id), kept (it names no order), or duplicate (it is there already, and nothing changes).';
-REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval)
+REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean)
   FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.webhook_order(server text, remote_id text) RETURNS bigint

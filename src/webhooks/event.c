@@ -25,10 +25,14 @@
 /* Types of events that say by themselves what became of the order: "order.shipped". */
 #define ORDER_TYPE "order."
 
+/* Between the words of a type. */
+#define SEPARATORS "._-:/ "
+
 typedef struct Reader
 {
 	const CsApi *api;
 	const CsJson *document;
+	const CsJson *other_status; /* which is not the order's: the parcel's, if there is one; or NULL */
 	StringInfoData problems;
 } Reader;
 
@@ -79,14 +83,22 @@ read_column(Reader *reader, const CsJson *from, const CsColumn *column, const Cs
 }
 
 static Datum
-read_named(Reader *reader, const char *name)
+read_named_value(Reader *reader, const char *name, const CsJson **value)
 {
 	const CsColumn *column = cs_api_resource(reader->api, "event")->columns;
-	const CsJson *value;
 
+	*value = NULL;
 	while (column->name && strcmp(column->name, name) != 0)
 		column++;
-	return column->name ? read_column(reader, reader->document, column, &value) : (Datum) 0;
+	return column->name ? read_column(reader, reader->document, column, value) : (Datum) 0;
+}
+
+static Datum
+read_named(Reader *reader, const char *name)
+{
+	const CsJson *value;
+
+	return read_named_value(reader, name, &value);
 }
 
 static bool
@@ -115,9 +127,29 @@ digest_id(const CsPayload *payload)
 
 /* ---- parcels ---- */
 
-/* One parcel; what has neither id nor number is none. */
+static bool
+names_parcel(const CsColumn *column)
+{
+	return strcmp(column->name, "shipment_id") == 0 || strcmp(column->name, "tracking_number") == 0;
+}
+
+/* Are there a parcel's fields among the order's? */
+static bool
+is_parcel_among(const Reader *reader)
+{
+	const CsResource *among = cs_api_resource(reader->api, "event_shipment");
+	const CsJson *from = cs_json_find(reader->document, among->root);
+
+	for (const CsColumn *column = among->columns; column->name; column++)
+		if (names_parcel(column) && cs_json_find(from, column->paths) != NULL)
+			return true;
+	return false;
+}
+
+/* One parcel; what has neither id nor number is none.  'status': if it has none of its own. */
 static void
-write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColumn *columns)
+write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColumn *columns,
+			 const CsJson *status)
 {
 	CsWriter	parcel;
 	bool		known = false;
@@ -130,6 +162,8 @@ write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColum
 
 		if (value && columns[i].type == CS_TYPE_IDENTIFIER && !is_id(datum))
 			continue;
+		if (value == NULL && strcmp(columns[i].name, "status") == 0)
+			value = status;
 
 		/* An instant, whatever offset it was written with. */
 		if (value && columns[i].type == CS_TYPE_TIMESTAMPTZ)
@@ -137,8 +171,7 @@ write_parcel(Reader *reader, CsWriter *writer, const CsJson *from, const CsColum
 							timestamptz_to_str(DatumGetTimestampTz(datum)));
 		else if (value)
 			cs_write_json(&parcel, columns[i].name, value);
-		known |= value && (strcmp(columns[i].name, "shipment_id") == 0 ||
-						   strcmp(columns[i].name, "tracking_number") == 0);
+		known |= value && names_parcel(&columns[i]);
 	}
 	if (known)
 	{
@@ -161,11 +194,12 @@ read_parcels(Reader *reader)
 	cs_write_open(&writer, NULL, '[');
 	if (cs_json_type(list) == CS_JSON_ARRAY)
 		for (size_t i = 0; i < cs_json_length(list); i++)
-			write_parcel(reader, &writer, cs_json_at(list, i), apart->columns);
+			write_parcel(reader, &writer, cs_json_at(list, i), apart->columns, NULL);
 	else if (cs_json_type(list) == CS_JSON_OBJECT)
-		write_parcel(reader, &writer, list, apart->columns);
+		write_parcel(reader, &writer, list, apart->columns, NULL);
 	else
-		write_parcel(reader, &writer, cs_json_find(reader->document, among->root), among->columns);
+		write_parcel(reader, &writer, cs_json_find(reader->document, among->root), among->columns,
+					 reader->other_status);
 	cs_write_close(&writer, ']');
 	return writer.out.len > 2 ? cs_jsonb_from_utf8(writer.out.data, writer.out.len) : (Datum) 0;
 }
@@ -209,17 +243,104 @@ read_order_id(Reader *reader, CsEvent *event)
 		event->remote_id = read_id(reader, "data_id");
 }
 
+/* The length of the word, and the word after it. */
+static size_t
+word_length(const char *word)
+{
+	return strcspn(word, SEPARATORS);
+}
+
+static const char *
+next_word(const char *word)
+{
+	word += word_length(word);
+	return word + strspn(word, SEPARATORS);
+}
+
+static bool
+is_word(const char *word, const char *wanted)
+{
+	return word_length(word) == strlen(wanted) &&
+		pg_strncasecmp(word, wanted, strlen(wanted)) == 0;
+}
+
+/* No word of the type names a part of the order: "order.updated", "order_status.changed". */
+static bool
+is_of_whole_order(const CsApi *api, const char *type)
+{
+	static const char *const words[] = {
+		"status", "state", "update", "updated", "change", "changed", NULL
+	};
+
+	if (!is_word(type, "order"))
+		return false;
+	for (const char *word = next_word(type); *word; word = next_word(word))
+	{
+		const char *const *known = words;
+
+		while (*known && !is_word(word, *known))
+			known++;
+		if (*known == NULL &&
+			cs_api_order_state(api, pnstrdup(word, word_length(word))) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_end(const char *state)
+{
+	return state && (strcmp(state, "delivered") == 0 || strcmp(state, "rejected") == 0 ||
+					 strcmp(state, "cancelled") == 0);
+}
+
+/*
+ * A status of which nothing says whose it is: the order's, or that of the
+ * proof, the parcel or the line that the event is about?  It is the type that
+ * tells.  An end is not undone, so it has to be beyond doubt.
+ */
+static bool
+is_status_of_order(Reader *reader, const CsEvent *event, const char *state)
+{
+	Datum		data_id = read_id(reader, "data_id");
+	const char *type = event->type ? TextDatumGetCString(event->type) : NULL;
+
+	if (data_id != 0 && event->remote_id != 0 &&
+		strcmp(TextDatumGetCString(data_id), TextDatumGetCString(event->remote_id)) != 0)
+		return false;			/* of whatever has that id */
+	if (type == NULL)
+		return !(is_end(state) && is_parcel_among(reader));
+	if (is_end(state))
+		return is_of_whole_order(reader->api, type);
+	return is_word(type, "order") || is_word(type, "production");
+}
+
+static const char *
+state_of(const CsApi *api, Datum status)
+{
+	return status ? cs_api_order_state(api, TextDatumGetCString(status)) : NULL;
+}
+
 /* A type that names the state stands in for a status. */
 static void
 read_status(Reader *reader, CsEvent *event)
 {
 	const char *said = order_event(event);
+	const CsJson *value;
+	Datum		status = read_named_value(reader, "status", &value);
+	const char *state = state_of(reader->api, status);
 
 	event->remote_status = read_named(reader, "remote_status");
+	if (event->remote_status == 0 && status && is_status_of_order(reader, event, state))
+		event->remote_status = status;
+	else
+	{
+		reader->other_status = value;
+		event->asks = event->remote_status == 0 && state != NULL;
+	}
 	if (event->remote_status == 0 && said && cs_api_order_state(reader->api, said) != NULL)
 		event->remote_status = CStringGetTextDatum(said);
-	if (event->remote_status)
-		event->state = cs_api_order_state(reader->api, TextDatumGetCString(event->remote_status));
+	event->state = state_of(reader->api, event->remote_status);
 }
 
 /* Of sound JSON, what jsonb cannot hold: a number beyond numeric, a character unknown here. */
@@ -240,7 +361,7 @@ jsonb_of(const CsJson *document)
 void
 cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
 {
-	Reader		reader = {api, parse(payload)};
+	Reader		reader = {.api = api, .document = parse(payload)};
 
 	memset(event, 0, sizeof(*event));
 	event->payload = jsonb_of(reader.document);

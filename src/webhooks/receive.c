@@ -150,15 +150,16 @@ static char *
 store(const ForeignServer *server, const CsEvent *event)
 {
 	static CsStatement webhook_received = {
-		"SELECT cs_internal.webhook_received($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-		13, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		JSONBOID, TEXTOID, JSONBOID, INTERVALOID}
+		"SELECT cs_internal.webhook_received($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+		"$14)",
+		14, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+		JSONBOID, TEXTOID, JSONBOID, INTERVALOID, BOOLOID}
 	};
 	MemoryContext cxt = CurrentMemoryContext;
 	Interval   *poll_interval = palloc0(sizeof(Interval));
 	CsStateScope scope;
-	Datum		values[13];
-	char		nulls[13 + 1] = {0};
+	Datum		values[14];
+	char		nulls[14 + 1] = "              ";
 	char	   *outcome;
 
 	poll_interval->time = USECS_PER_SEC *
@@ -177,6 +178,7 @@ store(const ForeignServer *server, const CsEvent *event)
 	set(values, nulls, 10, event->problem);
 	set(values, nulls, 11, event->payload);
 	set(values, nulls, 12, IntervalPGetDatum(poll_interval));
+	values[13] = BoolGetDatum(event->asks);
 	cs_state_enter(&scope);
 	cs_state_run(&webhook_received, values, nulls);
 	outcome = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -205,8 +207,8 @@ receive(FunctionCallInfo fcinfo, const CsPayload *payload)
 	cs_event_read(api, payload, &event);
 	outcome = store(server, &event);
 
-	/* Its order may be about to be recorded; the worker knows when it is. */
-	if (strcmp(outcome, "waiting") == 0)
+	/* Its order is to be asked for, or may be about to be recorded, which the worker knows. */
+	if (event.asks || strcmp(outcome, "waiting") == 0)
 		cs_wake_at_commit();
 	PG_RETURN_TEXT_P(cstring_to_text(outcome));
 }

@@ -25,13 +25,15 @@ CREATE TABLE cs_internal.webhook_events (
   order_id bigint,
   applied_at timestamptz,
   unseen boolean NOT NULL DEFAULT false,
+  asks boolean NOT NULL DEFAULT false,
   PRIMARY KEY (server, event_id)
 );
 COMMENT ON TABLE cs_internal.webhook_events IS
 'Every event that a partner''s webhook brought, once; the view cs_webhook_events shows it. at: when it happened, by the '
 'partner''s clock; without that, when it was received. state: what remote_status means here. parcels: '
 '[{shipment_id, tracking_number, carrier, …}]. problem: fields that could not be read. order_id: the order that it was '
-'applied to; NULL with a remote_id: it waits for an order of that id. unseen: no worker has looked for its order yet.';
+'applied to; NULL with a remote_id: it waits for an order of that id. unseen: no worker has looked for its order yet. '
+'asks: it has a status that may be the order''s or that of a part of it, so the partner is asked.';
 REVOKE ALL ON cs_internal.webhook_events FROM PUBLIC;
 
 CREATE INDEX webhook_events_order ON cs_internal.webhook_events (order_id) WHERE order_id IS NOT NULL;

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(69);
+SELECT plan(76);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -100,6 +100,19 @@ CREATE TEMP TABLE deaf AS SELECT pg_temp.order_in('placed') AS id;
 UPDATE cs_internal.orders AS o SET poll_at = NULL FROM deaf WHERE o.id = deaf.id;
 SELECT is(pg_temp.deliver(id, 'a 13:00 shipped'), 'applied', 'an order that cannot be asked for') FROM deaf;
 SELECT is(state || coalesce(poll_at::text, ''), 'shipped', 'is told of all the same') FROM cs_internal.orders JOIN deaf USING (id);
+
+-- A status that may be the order's: it is asked for, and other events do not put that off.
+CREATE TEMP TABLE doubt AS SELECT pg_temp.order_in('placed') AS id;
+UPDATE cs_internal.orders AS o SET poll_at = now() + interval '1 hour', fetched_at = now() - interval '1 hour' FROM doubt WHERE o.id = doubt.id;
+SELECT is(cs_internal.webhook_received('shop', 'doubt', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', true),
+  'applied', 'an event in doubt') FROM cs_internal.orders JOIN doubt USING (id);
+SELECT is(pg_temp.now_in(id), 'placed old', 'moves nothing') FROM doubt;
+SELECT ok(poll_at <= clock_timestamp(), 'but the partner is asked at once') FROM cs_internal.orders JOIN doubt USING (id);
+SELECT is(pg_temp.deliver(id, 'a 14:00 in_production'), 'applied', 'another event') FROM doubt;
+SELECT ok(poll_at <= clock_timestamp(), 'does not put that off') FROM cs_internal.orders JOIN doubt USING (id);
+UPDATE cs_internal.orders AS o SET fetched_at = clock_timestamp() FROM doubt WHERE o.id = doubt.id;
+SELECT is(pg_temp.deliver(id, 'b 14:00 shipped'), 'applied', 'after it was asked') FROM doubt;
+SELECT ok(poll_at > clock_timestamp() + interval '59 min', 'it is asked in an hour') FROM cs_internal.orders JOIN doubt USING (id);
 
 -- How often to ask.
 SELECT is(cs_internal.is_told('shop'), true, 'webhooks of this server arrive');

@@ -71,7 +71,7 @@ class Webhooks(SandboxTest):
         order_id = self.v2("POST", "/orders", v2_order()).data["id"]
         self.control("POST", "/orders/%s/advance" % order_id, {"to": "delivered"})
         events = self.received(4)
-        self.assertEqual([(event["type"], event["data"]["status"]) for _, event in events], [
+        self.assertEqual([(event["type"], event["data"]["order_status"]) for _, event in events], [
             ("proof.review", "submitted"), ("production.milestone", "in_production"),
             ("logistics.update", "shipped"), ("logistics.update", "delivered")])
         self.assertEqual({event["data"]["order_id"] for _, event in events}, {order_id})

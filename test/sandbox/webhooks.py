@@ -49,7 +49,8 @@ def make_event(store, order, kind=None, data=None):
     if order is not None:
         default_kind, more = EVENTS.get(order.state, ("production.milestone", {}))
         kind = kind or default_kind
-        fields = {"order_id": order.id, "order_number": order.number, "status": order.state}
+        fields = {"order_id": order.id, "order_number": order.number,
+                  "order_status": order.state}
         if kind == default_kind:
             fields.update(more)
         if kind == "logistics.update" and order.shipments:

@@ -208,14 +208,14 @@ is(kept('{"type": "parcel.shipped", "created_at": "2036-07-18T14:00:00Z", "data"
 	"kept\noutcome: kept\n", 'but that of another is not');
 is(kept('{"id": "evt_w", "type": 5, "created_at": "yesterday", "data": {"order_id": ["x"], "status": {"code": 1}, "tracking_number": {}}}', 'type, remote_id, problem'),
 	qq{kept\nproblem: field "type": expected a string, got a number; field "at": expected a date and time in ISO 8601; }
-	  . qq{field "remote_id": expected a string or an integer, got an array; field "remote_status": expected a string, got an object; }
+	  . qq{field "remote_id": expected a string or an integer, got an array; field "status": expected a string, got an object; }
 	  . qq{field "tracking_number": expected a string or an integer, got an object\n}, 'fields of a wrong type are left out, and said');
 is(kept('{"id": "' . ('i' x 1001) . '", "data": {"order_id": "' . ('o' x 1001) . '"}}', 'length(event_id), remote_id, problem'),
 	qq{kept\nlength: 71\nproblem: field "event_id": an identifier of 1001 bytes is too long; field "remote_id": an identifier of 1001 bytes is too long\n}, 'so are ids that no index holds');
 is(kept('{"id": "evt_t", "created_at": "2036-07-19T00:00:00Z", "data": {"order_id": "ord_one", "shipments": [{"tracking_number": "' . ('t' x 3000) . '"}, {"id": ""}]}}', 'problem'),
 	qq{applied\nproblem: field "tracking_number": an identifier of 3000 bytes is too long\n}, 'of parcels, too');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_shipments'), 0, 'which are none then');
-is(kept('{"id": "evt_u", "type": "proof.review", "created_at": "2036-08-01T00:00:00Z", "data": {"order_id": "ord_one", "status": "proof_hold"}}', 'outcome'),
+is(kept('{"id": "evt_u", "type": "proof.review", "created_at": "2036-08-01T00:00:00Z", "data": {"order_id": "ord_one", "order_status": "proof_hold"}}', 'outcome'),
 	"applied\noutcome: applied\n", 'a status that no document knows');
 is(state_of('one'), 'shipped proof_hold', 'is kept as the partner\'s word');
 
@@ -226,7 +226,7 @@ sub logistics
 {
 	my ($id, $at, $more, $status) = @_;
 
-	return qq({"id": "$id", "type": "logistics.update", "created_at": "$at", "data": {"order_id": "ord_parcel", "status": ")
+	return qq({"id": "$id", "type": "logistics.update", "created_at": "$at", "data": {"order_id": "ord_parcel", "order_status": ")
 	  . ($status // 'shipped') . qq(", $more}});
 }
 my $parcels = q{SELECT shipment_id, carrier, tracking_number, tracking_url, status, estimated_delivery, signature_required, shipped_at
@@ -263,6 +263,68 @@ END
 received(logistics('l4', '2036-03-02T12:00:00Z', '"tracking_number": "1Z1", "logistics_status": "delayed"'));
 is($node->safe_psql('postgres', q{SELECT status, (SELECT last_shipped_at FROM cs_orders WHERE external_id = 'parcel') FROM cs_shipments
 	WHERE external_id = 'parcel' AND shipment_id = 's1'}), 'out_for_delivery|2036-03-03 00:00:00+00', 'an older word does not replace a newer one');
+
+#
+# Whose a status is: an event about a proof, a parcel or a line says nothing
+# of the whole order, and least of all its end.  The partner is asked instead.
+#
+$node->safe_psql('postgres', q{ALTER SERVER shop OPTIONS (ADD poll_interval '1 h')});
+my $moment = 0;
+
+# A new order that an event of that type and data comes to: what becomes of it, and whether the partner was asked.
+sub comes
+{
+	my ($type, $data, $answer) = @_;
+	my $name = 'whose-' . ++$moment;
+
+	placed($name);
+	$partner->clear;
+	$partner->answers("GET /v2/orders/ord_$name" => qq({"data": {"id": "ord_$name", "status": "$answer"}})) if $answer;
+	received(qq({"id": "$name", $type "created_at": "2036-04-01T00:00:00Z", "data": {"order_id": "ord_$name", $data}}));
+	wait_for_state($node, $name, $answer) if $answer;
+	return state_of($name) . ($partner->lines ? ' asked' : '');
+}
+
+for (
+	[ 'proof.rejected', '"proof_id": "x", "status": "rejected"' ],
+	[ 'proof.approved', '"status": "approved"' ],
+	[ 'proof_review.rejected', '"proof": {"id": "x"}, "status": "rejected"' ],
+	[ 'shipment.updated', '"shipment_id": "s1", "tracking_number": "A", "status": "delivered"' ],
+	[ 'shipment.cancelled', '"tracking_number": "A", "status": "cancelled"' ],
+	[ 'order.item.cancelled', '"sku": "CS-1", "status": "cancelled"' ],
+	[ 'order.shipment_delivered', '"tracking_number": "A", "status": "delivered"' ],
+	[ 'order_line.updated', '"line": 1, "status": "rejected"' ],
+	[ 'order.updated', '"id": "line_1", "status": "cancelled"' ],
+	[ 'production.batch', '"batch": 7, "status": "rejected"' ],
+	[ undef, '"tracking_number": "A", "status": "delivered"' ],
+  )
+{
+	my ($type, $data) = @$_;
+
+	is(comes(defined $type ? qq("type": "$type",) : '', $data, 'in_production'), 'in_production in_production asked',
+		($type // 'no type') . ": $data is in doubt, and the order is asked for");
+}
+for (
+	[ 'proof.submitted', '"status": "awaiting"', 'placed submitted' ],
+	[ 'shipment.updated', '"tracking_number": "B", "status": "in_customs"', 'placed submitted' ],
+	[ 'proof.rejected', '"proof": {"status": "rejected"}', 'placed submitted' ],
+	[ 'proof.rejected', '"proof_id": "x", "status": "rejected", "order_status": "approved"', 'approved approved' ],
+	[ 'shipment.updated', '"tracking_number": "B", "status": "delivered", "order": {"status": "shipped"}', 'shipped shipped' ],
+	[ 'production.started', '"status": "in_production"', 'in_production in_production' ],
+	[ 'order.updated', '"status": "delivered", "tracking_number": "B"', 'delivered delivered' ],
+	[ 'order', '"status": "cancelled"', 'cancelled cancelled' ],
+	[ 'order_status.changed', '"status": "rejected"', 'rejected rejected' ],
+	[ 'order.delivered', '"tracking_number": "B"', 'delivered delivered' ],
+  )
+{
+	my ($type, $data, $becomes) = @$_;
+
+	is(comes(qq("type": "$type",), $data), $becomes, "$type: $data is clear");
+}
+is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', shipment_id, status), ', ' ORDER BY external_id COLLATE "C") FROM cs_shipments
+	WHERE tracking_number IN ('A', 'B')}),
+	'A delivered, B in_customs, B delivered, B, B, s1 delivered, A cancelled, A delivered', 'and what is not the order\'s is the parcel\'s');
+$node->safe_psql('postgres', q{ALTER SERVER shop OPTIONS (DROP poll_interval)});
 
 #
 # A role that can do nothing else

@@ -54,11 +54,11 @@ for my $n (1 .. $orders)
 		my $type = 'production.milestone';
 
 		$at += rand() < 0.3 ? 0 : int rand 3600;
-		if ($chance < 0.06) { $data{status} = 'quality_hold'; }
+		if ($chance < 0.06) { $data{order_status} = 'quality_hold'; }
 		elsif ($chance < 0.10) { $type = "vendor.note.$k"; }
-		elsif ($chance < 0.13) { $data{status} = rand() < 0.5 ? 'rejected' : 'cancelled'; $data{reason} = "reason $k"; }
-		elsif ($chance < 0.20) { $step-- if $step > 0; $data{status} = $steps[$step]; }
-		else { $data{status} = $steps[$step]; $step++ if $step < $#steps && rand() < 0.7; }
+		elsif ($chance < 0.13) { $data{order_status} = rand() < 0.5 ? 'rejected' : 'cancelled'; $data{reason} = "reason $k"; }
+		elsif ($chance < 0.20) { $step-- if $step > 0; $data{order_status} = $steps[$step]; }
+		else { $data{order_status} = $steps[$step]; $step++ if $step < $#steps && rand() < 0.7; }
 		if (rand() < 0.5)
 		{
 			$type = 'logistics.update';
