@@ -38,6 +38,7 @@ struct CsDesign;
  *	  cost (jsonb), item_count, remote_created_at, last_shipped_at,
  *	  cancelled_at, rejection_reason
  *	  order_items, shipments, events: what an order's detail holds
+ *	  tracked: what an answer that has only shipments says of the order itself
  *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item
  *	  designs: the designs of an item after cs_add_designs
  *	  asset: the answer to an upload; column asset_id

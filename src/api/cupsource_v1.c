@@ -34,6 +34,8 @@ const CsOrderStatus cs_cupsource_statuses[] =
 	{"approved", "approved"},
 	{"in_production", "in_production"},
 	{"shipped", "shipped"},
+	{"in_transit", "shipped"},
+	{"out_for_delivery", "shipped"},
 	{"delivered", "delivered"},
 	{"rejected", "rejected"},
 	{"cancelled", "cancelled"},
@@ -96,6 +98,14 @@ static const CsColumn tracking_columns[] =
 	{0}
 };
 
+/* The order round its parcels. */
+static const CsColumn tracked_columns[] =
+{
+	{"remote_id", CS_TYPE_IDENTIFIER, 0, "order_id|orderId|order.id"},
+	{"remote_status", CS_TYPE_TEXT, 0, "order_status|orderStatus|order.status|status"},
+	{0}
+};
+
 static const CsFilter order_filters[] =
 {
 	{"id", NULL, CS_TYPE_TEXT, CS_MATCH_EQUAL, "remote_id"},
@@ -134,6 +144,13 @@ static const CsResource resources[] =
 		.forgiving = true,		/* the document tells what there is, not how it looks */
 		.filters = order_filters,
 		.columns = tracking_columns,
+	},
+	{
+		.name = "tracked",
+		.path = "/orders/{id}/tracking",
+		.root = "data|",
+		.forgiving = true,
+		.columns = tracked_columns,
 	},
 	{0}
 };

@@ -14,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -408,51 +407,6 @@ record_events(const CsTransfer *transfer)
 	cs_state_run(&remote_events, values, NULL);
 }
 
-/* A row without id, number and carrier is no parcel yet. */
-static void
-record_shipments(const CsTransfer *transfer)
-{
-	static CsStatement order_shipments = {
-		"SELECT cs_internal.order_shipments($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
-		{INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID}
-	};
-	CsAnswerColumn columns[] = {
-		{"shipment_id", TEXTOID}, {"tracking_number", TEXTOID}, {"carrier", TEXTOID},
-		{"tracking_url", TEXTOID}, {"status", TEXTOID}, {"estimated_delivery", TIMESTAMPTZOID},
-		{"signature_required", BOOLOID}, {"shipped_at", TIMESTAMPTZOID}, {"raw", JSONBOID}
-	};
-	Datum		values[1 + lengthof(columns)];
-
-	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
-					   transfer->account->server, columns, lengthof(columns), 3) <= 0)
-		return;
-	values[0] = Int64GetDatum(transfer->order_id);
-	for (int i = 0; i < (int) lengthof(columns); i++)
-		values[1 + i] = columns[i].array;
-	cs_state_run(&order_shipments, values, NULL);
-}
-
-/* Where only parcels can be asked for, the order's status is theirs. */
-static void
-answer_from_tracking(const CsTransfer *transfer, CsOrderAnswer *answer)
-{
-	CsAnswerColumn status = {"status", TEXTOID};
-	Datum	   *elements;
-	bool	   *nulls;
-	int			n;
-
-	memset(answer, 0, sizeof(*answer));
-	memset(answer->nulls, 'n', sizeof(answer->nulls));
-	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
-					   transfer->account->server, &status, 1, 0) <= 0)
-		return;
-	deconstruct_array(DatumGetArrayTypeP(status.array), TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
-	if (n > 0 && !nulls[0])
-		cs_answer_set_status(transfer->account->api, answer, elements[0]);
-}
-
 void
 cs_record_followed(CsTransfer *transfer)
 {
@@ -473,13 +427,13 @@ cs_record_followed(CsTransfer *transfer)
 		return;
 	}
 	if (transfer->kind == CS_TRANSFER_TRACKING)
-		answer_from_tracking(transfer, &answer);
+		cs_answer_tracking(transfer, &answer);
 	else if (!cs_answer_order(account->api, "order", cs_call_document(transfer->call),
 							  account->server, &answer))
 		ereport(ERROR,
 				(errcode(CS_ERRCODE_MALFORMED),
 				 errmsg("the answer of server \"%s\" does not show the order", account->server)));
-	record_shipments(transfer);
+	cs_record_parcels(transfer);
 	if (transfer->kind == CS_TRANSFER_GET)
 		record_events(transfer);
 

@@ -230,6 +230,10 @@ extern void cs_record_followed(CsTransfer *transfer);
 extern void cs_record_listed(CsTransfer *transfer);
 extern void cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure);
 
+/* parcels.c: inside a part; the parcels of an answer, and the order's status in tracking. */
+extern void cs_record_parcels(const CsTransfer *transfer);
+extern void cs_answer_tracking(const CsTransfer *transfer, CsOrderAnswer *answer);
+
 /* cancel.c, follow.c: inside a step; plan what is due. */
 extern void cs_cancel_orders(void);
 extern void cs_follow_orders(void);

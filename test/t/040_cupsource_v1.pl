@@ -380,6 +380,43 @@ END
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT tracking_number) FROM cs_shipments"),
 	'7|1', 'the parcels are in cs_shipments');
 
+# What the parcels say of the order: never an end, but that all of them are there.
+sub tracked
+{
+	my ($answer) = @_;
+
+	place(qq({"id": "many$placed", "status": "approved"}));
+	my $id = 'many' . ($placed - 1);
+
+	$partner->clear;
+	$partner->answers("GET /v1/orders/$id/tracking" => $answer);
+	$node->safe_psql('postgres', "SELECT FROM cs_order_tracking('$id')");
+	return $node->safe_psql('postgres', "SELECT state, remote_status, poll_at IS NOT NULL FROM cs_orders WHERE remote_id = '$id'");
+}
+
+for (
+	[ '[{"carrier": "UPS", "tracking_number": "A", "status": "delivered"}, {"carrier": "UPS", "tracking_number": "B", "status": "in_transit"}]', 'shipped|in_transit|t' ],
+	[ '[{"tracking_number": "A", "status": "label_created"}, {"tracking_number": "B", "status": "delivered"}]', 'shipped|label_created|t' ],
+	[ '[{"tracking_number": "A", "status": "delivered"}, {"tracking_number": "B"}]', 'shipped|approved|t' ],
+	[ '[{"tracking_number": "A", "status": "delivered"}, {"tracking_number": "B", "status": "Delivered"}]', 'delivered|delivered|f' ],
+	[ '[{"tracking_number": "A", "status": "cancelled"}, {"tracking_number": "B", "status": "in_transit"}]', 'shipped|in_transit|t' ],
+	[ '[{"tracking_number": "A", "status": "label_created"}, {"tracking_number": "B", "status": "out_for_delivery"}]', 'shipped|out_for_delivery|t' ],
+	[ '[{"carrier": "UPS", "status": "cancelled"}]', 'approved|approved|t' ],
+	[ '{"shipments": [{"id": "s1", "status": "cancelled"}]}', 'approved|approved|t' ],
+	[ '{"carrier": "UPS", "tracking_number": "A", "status": "rejected"}', 'approved|approved|t' ],
+	[ '{"status": "shipped", "shipments": [{"tracking_number": "A", "status": "delivered"}, {"tracking_number": "B", "status": "label"}]}', 'shipped|shipped|t' ],
+	[ '{"order_status": "in_production", "tracking": {"tracking_number": "A", "status": "delivered"}}', 'in_production|in_production|t' ],
+	[ '{"status": "in_production", "shipments": []}', 'in_production|in_production|t' ],
+	[ '{"status": "cancelled", "shipments": []}', 'cancelled|cancelled|f' ],
+	[ '{"shipments": [{"tracking_number": "A", "status": "delivered"}]}', 'delivered|delivered|f' ],
+	[ '{"status": "cancelled", "carrier": null}', 'cancelled|cancelled|f' ],
+	[ '[{"status": "rejected", "carrier": null}]', 'rejected|rejected|f' ],
+	[ '{"status": "shipped", "packages": [{"tracking_number": "A", "status": "delivered"}]}', 'shipped|shipped|t' ],
+  )
+{
+	is(tracked(qq({"success": true, "data": $_->[0]})), $_->[1], "the order by its tracking: $_->[0]");
+}
+
 # The document gives no field's form, so where a parcel is does not depend on how its delivery is estimated.
 place(qq({"id": "odd"}));
 $partner->clear;

@@ -1,0 +1,154 @@
+/*
+ * parcels.c
+ *	  What an answer says of an order's parcels, and these of the order.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "src/orders/answer.h"
+#include "src/orders/transfer.h"
+
+/* Where the answer's parcels are. */
+typedef enum Place
+{
+	PLACE_LIST,					/* a list, or one object, below the order */
+	PLACE_WHOLE,				/* the answer is nothing but the list */
+	PLACE_AMONG					/* one parcel's fields among the order's, if there is one */
+} Place;
+
+static Place
+place_of_parcels(const CsTransfer *transfer)
+{
+	const CsResource *shipments = cs_api_resource(transfer->account->api, "shipments");
+	const CsJson *root = cs_json_find(cs_call_document(transfer->call), shipments->root);
+	const CsJson *list = cs_json_find(root, shipments->lists[0]);
+
+	if (list != NULL && list != root)
+		return PLACE_LIST;
+	return list != NULL && cs_json_type(list) == CS_JSON_ARRAY ? PLACE_WHOLE : PLACE_AMONG;
+}
+
+/* A row without id, number and carrier is no parcel yet. */
+void
+cs_record_parcels(const CsTransfer *transfer)
+{
+	static CsStatement order_shipments = {
+		"SELECT cs_internal.order_shipments($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+		{INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID}
+	};
+	CsAnswerColumn columns[] = {
+		{"shipment_id", TEXTOID}, {"tracking_number", TEXTOID}, {"carrier", TEXTOID},
+		{"tracking_url", TEXTOID}, {"status", TEXTOID}, {"estimated_delivery", TIMESTAMPTZOID},
+		{"signature_required", BOOLOID}, {"shipped_at", TIMESTAMPTZOID}, {"raw", JSONBOID}
+	};
+	Datum		values[1 + lengthof(columns)];
+
+	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
+					   transfer->account->server, columns, lengthof(columns), 3) <= 0)
+		return;
+	values[0] = Int64GetDatum(transfer->order_id);
+	for (int i = 0; i < (int) lengthof(columns); i++)
+		values[1 + i] = columns[i].array;
+	cs_state_run(&order_shipments, values, NULL);
+}
+
+/* ---- the order's status, where only its parcels can be asked for ---- */
+
+/* A text column of all rows of the answer's parcels. */
+typedef struct Texts
+{
+	Datum	   *values;
+	bool	   *nulls;
+} Texts;
+
+static Texts
+texts_of(const CsAnswerColumn *column)
+{
+	Texts		texts;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(column->array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &texts.values, &texts.nulls, &n);
+	return texts;
+}
+
+/*
+ * Delivered is the order when all its parcels are, and on its way when one of
+ * them is.  A parcel that is cancelled or refused is a label that nobody used
+ * or comes again: of the order it says nothing.
+ */
+static void
+status_from_parcels(const CsApi *api, const Texts *status, int rows, CsOrderAnswer *answer)
+{
+	int			delivered = -1;
+	int			under_way = -1;
+	int			other = -1;
+	bool		all_delivered = true;
+
+	for (int i = rows - 1; i >= 0; i--)
+	{
+		const char *state = status->nulls[i] ? NULL :
+			cs_api_order_state(api, TextDatumGetCString(status->values[i]));
+		bool		means_delivered = state && strcmp(state, "delivered") == 0;
+
+		all_delivered &= means_delivered;
+		if (means_delivered)
+			delivered = i;
+		else if (state && strcmp(state, "shipped") == 0)
+			under_way = i;
+		else if (!status->nulls[i] &&
+				 (state == NULL || (strcmp(state, "cancelled") != 0 && strcmp(state, "rejected") != 0)))
+			other = i;
+	}
+	if (all_delivered)
+		cs_answer_set_status(api, answer, status->values[delivered]);
+	else if (under_way >= 0 || other >= 0)
+		cs_answer_set_status(api, answer, status->values[under_way >= 0 ? under_way : other]);
+	if (!all_delivered && delivered >= 0)
+		answer->state = "shipped";
+}
+
+/* Number, carrier and id of the only row.  An id among the order's fields is the order's. */
+static bool
+is_parcel(const CsAnswerColumn *columns, Place place)
+{
+	for (int i = 0; i < (place == PLACE_AMONG ? 2 : 3); i++)
+		if (!texts_of(&columns[i]).nulls[0])
+			return true;
+	return false;
+}
+
+/* A status beside the list of parcels is the order's, and that of what is no parcel yet. */
+void
+cs_answer_tracking(const CsTransfer *transfer, CsOrderAnswer *answer)
+{
+	const CsApi *api = transfer->account->api;
+	const CsJson *document = cs_call_document(transfer->call);
+	CsAnswerColumn columns[] = {
+		{"tracking_number", TEXTOID}, {"carrier", TEXTOID}, {"shipment_id", TEXTOID},
+		{"status", TEXTOID}
+	};
+	Place		place = place_of_parcels(transfer);
+	Texts		status;
+	int			rows;
+
+	memset(answer, 0, sizeof(*answer));
+	memset(answer->nulls, 'n', sizeof(answer->nulls));
+	if (place == PLACE_LIST &&
+		cs_answer_order(api, "tracked", document, transfer->account->server, answer) &&
+		answer->remote_status != NULL)
+		return;
+	rows = cs_answer_list(api, "shipments", document, transfer->account->server, columns,
+						  lengthof(columns), 0);
+	if (rows <= 0)
+		return;
+	status = texts_of(&columns[3]);
+	if (rows > 1 || is_parcel(columns, place))
+		status_from_parcels(api, &status, rows, answer);
+	else if (!status.nulls[0])
+		cs_answer_set_status(api, answer, status.values[0]);
+}
