@@ -195,15 +195,19 @@ CREATE FUNCTION cs_internal.order_shipments(order_id bigint, shipment_ids text[]
   carriers text[], urls text[], statuses text[], estimates timestamptz[], signatures boolean[],
   shipped timestamptz[], raws jsonb[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- An id that is the order's is not the parcel's.
+  keys text[] := ARRAY(SELECT coalesce(nullif(l.id, o.remote_id), l.number, l.n::text)
+                         FROM cs_internal.orders AS o, unnest(shipment_ids, numbers) WITH ORDINALITY AS l (id, number, n)
+                        WHERE o.id = order_id ORDER BY l.n);
 BEGIN
+  DELETE FROM cs_internal.shipments AS k WHERE k.order_id = order_shipments.order_id AND k.shipment_id <> ALL (keys);
   INSERT INTO cs_internal.shipments AS t (order_id, shipment_id, tracking_number, carrier, tracking_url,
     status, estimated_delivery, signature_required, shipped_at, raw, fetched_at)
   SELECT DISTINCT ON (p.key) order_shipments.order_id, p.key, p.number, p.carrier, p.url, p.status,
          p.estimate, p.signature, p.shipped_at, p.raw, now()
-    FROM (SELECT coalesce(l.id, l.number, l.n::text) AS key, l.*
-            FROM unnest(shipment_ids, numbers, carriers, urls, statuses, estimates, signatures,
-                        shipped, raws) WITH ORDINALITY
-              AS l (id, number, carrier, url, status, estimate, signature, shipped_at, raw, n)) AS p
+    FROM unnest(keys, numbers, carriers, urls, statuses, estimates, signatures, shipped, raws) WITH ORDINALITY
+           AS p (key, number, carrier, url, status, estimate, signature, shipped_at, raw, n)
    WHERE NOT EXISTS (
      SELECT FROM cs_internal.shipments AS k
       WHERE k.order_id = order_shipments.order_id AND k.shipment_id = p.key
@@ -226,7 +230,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[],
   boolean[], timestamptz[], jsonb[]) IS
-'Stores the parcels of an order: new ones, and what changed of the known ones.';
+'Stores the parcels of an order as a list of all of them shows them: new ones, and what changed of the known ones; what is not in it is none.';
 REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[])
   FROM PUBLIC;
 

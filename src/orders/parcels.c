@@ -11,6 +11,16 @@
 #include "src/orders/answer.h"
 #include "src/orders/transfer.h"
 
+/* The list of parcels, or the one object in its place; NULL if the answer has none. */
+static const CsJson *
+list_of_parcels(const CsTransfer *transfer)
+{
+	const CsResource *shipments = cs_api_resource(transfer->account->api, "shipments");
+	const CsJson *root = cs_json_find(cs_call_document(transfer->call), shipments->root);
+
+	return cs_json_find(root, shipments->lists[0]);
+}
+
 /* Where the answer's parcels are. */
 typedef enum Place
 {
@@ -24,31 +34,37 @@ place_of_parcels(const CsTransfer *transfer)
 {
 	const CsResource *shipments = cs_api_resource(transfer->account->api, "shipments");
 	const CsJson *root = cs_json_find(cs_call_document(transfer->call), shipments->root);
-	const CsJson *list = cs_json_find(root, shipments->lists[0]);
+	const CsJson *list = list_of_parcels(transfer);
 
 	if (list != NULL && list != root)
 		return PLACE_LIST;
 	return list != NULL && cs_json_type(list) == CS_JSON_ARRAY ? PLACE_WHOLE : PLACE_AMONG;
 }
 
-/* A row without id, number and carrier is no parcel yet. */
+/*
+ * A row without number, carrier and id is no parcel yet.  A list is all there
+ * is, so it replaces what is known; without one nothing is said.
+ */
 void
 cs_record_parcels(const CsTransfer *transfer)
 {
 	static CsStatement order_shipments = {
-		"SELECT cs_internal.order_shipments($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10,
+		"SELECT cs_internal.order_shipments($1, $4, $2, $3, $5, $6, $7, $8, $9, $10)", 10,
 		{INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID}
 	};
 	CsAnswerColumn columns[] = {
-		{"shipment_id", TEXTOID}, {"tracking_number", TEXTOID}, {"carrier", TEXTOID},
+		{"tracking_number", TEXTOID}, {"carrier", TEXTOID}, {"shipment_id", TEXTOID},
 		{"tracking_url", TEXTOID}, {"status", TEXTOID}, {"estimated_delivery", TIMESTAMPTZOID},
 		{"signature_required", BOOLOID}, {"shipped_at", TIMESTAMPTZOID}, {"raw", JSONBOID}
 	};
 	Datum		values[1 + lengthof(columns)];
+	int			rows;
 
-	if (cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
-					   transfer->account->server, columns, lengthof(columns), 3) <= 0)
+	rows = cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
+						  transfer->account->server, columns, lengthof(columns),
+						  place_of_parcels(transfer) == PLACE_AMONG ? 2 : 3);
+	if (rows < 0 || (rows == 0 && cs_json_type(list_of_parcels(transfer)) != CS_JSON_ARRAY))
 		return;
 	values[0] = Int64GetDatum(transfer->order_id);
 	for (int i = 0; i < (int) lengthof(columns); i++)

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 55);
+SELECT plan(3 * 13 * 19 + 61);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -153,6 +153,19 @@ SELECT lives_ok(format($$SELECT cs_internal.order_shipments(%s, '{NULL,NULL}', '
 SELECT is(string_agg(shipment_id, ' ' ORDER BY shipment_id), '2 N1', 'are known by number or place')
   FROM cs_internal.shipments JOIN story ON order_id = id;
 SELECT is((o.remote).last_shipped_at, '2026-01-03 00:00Z', 'and the last one is the order''s') FROM cs_internal.orders AS o JOIN story USING (id);
+
+CREATE FUNCTION pg_temp.shown(id bigint, ids text[], numbers text[], carriers text[]) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+  PERFORM cs_internal.order_shipments(id, ids, numbers, carriers, array_fill(NULL::text, n), array_fill(NULL::text, n), array_fill(NULL::timestamptz, n),
+    array_fill(NULL::boolean, n), array_fill(NULL::timestamptz, n), array_fill(NULL::jsonb, n)) FROM (SELECT ARRAY[cardinality(numbers)]) AS x (n);
+  RETURN (SELECT string_agg(concat_ws('/', shipment_id, tracking_number, carrier), ' ' ORDER BY shipment_id) FROM cs_internal.shipments AS s WHERE s.order_id = shown.id);
+END $$;
+SELECT is(pg_temp.shown(id, '{NULL}', '{NULL}', '{UPS}'), '1/UPS', 'a list replaces what was known') FROM story;
+SELECT is(pg_temp.shown(id, '{NULL}', '{BAD}', '{UPS}'), 'BAD/BAD/UPS', 'a parcel that gets its number is the same') FROM story;
+SELECT is(pg_temp.shown(id, '{NULL}', '{1Z9}', '{UPS}'), '1Z9/1Z9/UPS', 'a number that is corrected leaves no other') FROM story;
+UPDATE cs_internal.orders AS o SET remote_id = 'r-story' FROM story WHERE o.id = story.id;
+SELECT is(pg_temp.shown(id, '{s1,r-story}', '{1Z9,1Z8}', '{UPS,UPS}'), '1Z8/1Z8/UPS s1/1Z9/UPS', 'an id that is the order''s is no parcel''s') FROM story;
+SELECT is(pg_temp.shown(id, '{}', '{}', '{}'), NULL, 'an empty list says that there are none') FROM story;
+SELECT is((o.remote).last_shipped_at, '2026-01-03 00:00Z', 'when the last one left is known all the same') FROM cs_internal.orders AS o JOIN story USING (id);
 
 -- When to look again.
 SELECT is(cs_internal.poll_next('delivered', now(), '1 min'), NULL, 'an end is not followed');

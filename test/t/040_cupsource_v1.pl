@@ -417,6 +417,31 @@ for (
 	is(tracked(qq({"success": true, "data": $_->[0]})), $_->[1], "the order by its tracking: $_->[0]");
 }
 
+# The parcels are those that the partner showed last.
+sub parcels
+{
+	my ($answer) = @_;
+
+	$partner->clear;
+	$partner->answers('GET /v1/orders/shown/tracking' => $answer);
+	return $node->safe_psql('postgres', q{SELECT string_agg(concat_ws('/', shipment_id, carrier, tracking_number, status), ' ' ORDER BY shipment_id)
+		FROM cs_order_tracking('shown')});
+}
+
+place('{"id": "shown"}');
+for (
+	[ '{"data": {"carrier": "UPS", "status": "label_created"}}', '1/UPS/label_created' ],
+	[ '{"data": {"id": "shown", "carrier": "UPS", "tracking_number": "BAD", "status": "in_transit"}}', 'BAD/UPS/BAD/in_transit' ],
+	[ '{"data": [{"carrier": "UPS", "tracking_number": "1Z9"}, {"carrier": "UPS", "tracking_number": "1Z8"}]}', '1Z8/UPS/1Z8 1Z9/UPS/1Z9' ],
+	[ '{"data": {"id": "shown", "status": "shipped", "carrier": null}}', '1Z8/UPS/1Z8 1Z9/UPS/1Z9' ],
+	[ '{"data": {"shipments": {"tracking_number": "1Z9"}}}', '1Z9/1Z9' ],
+	[ '{"data": {"status": "shipped", "shipments": null}}', '1Z9/1Z9' ],
+	[ '{"data": []}', '' ],
+  )
+{
+	is(parcels($_->[0]), $_->[1], "parcels: $_->[0]");
+}
+
 # The document gives no field's form, so where a parcel is does not depend on how its delivery is estimated.
 place(qq({"id": "odd"}));
 $partner->clear;

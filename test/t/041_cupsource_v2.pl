@@ -339,13 +339,19 @@ raw: {"id": "s2", "pallet": 2, "carrier": "FedEx", "tracking_number": 1234567890
 END
 is(fields($node, q{SELECT state, remote_status, order_number FROM cs_order('ord_1')}),
 	"state: shipped\nremote_status: shipped\norder_number: N1\n", 'and the order\'s state');
+for ([ '"status": "shipped"', '2' ], [ '"status": "shipped", "shipments": [{"id": "s2"}]', '1' ], [ '"shipments": []', '0' ])
+{
+	$partner->answers('GET /v2/orders/ord_1' => qq({"data": {"id": "ord_1", $_->[0]}}));
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_order_tracking('ord_1')}), $_->[1], "parcels that remain after $_->[0]");
+}
+$partner->lines;
 $partner->answers('GET /v2/orders/ord_2' => '{"order": {"order_id": "ord_2", "status": "in_production"}}');
 is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_2', '0')}), 'in_production', 'also without parcels');
 $partner->answers("GET /v2/orders/$_->[0]" => '{"message": "no such route"}', status => $_->[1])
   for ([ 'ord_4', 404 ], [ 'ord_5', 405 ]);
 is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0'), cs_order_status('ord_5', '0')}), 'placed|placed',
 	'where it is not, what is known stands');
-is_deeply([ $partner->lines ], [ map {"GET /v2/orders/$_"} qw(ord_1 ord_2 ord_4 ord_5) ], 'each was asked once');
+is_deeply([ $partner->lines ], [ map {"GET /v2/orders/$_"} qw(ord_2 ord_4 ord_5) ], 'each was asked once');
 
 # A partner that copies its data shows an order some time after it has answered that it is placed.
 sub next_look
