@@ -2,12 +2,8 @@
  * follow.c
  *	  Following placed orders: asking the partner, and recording its word.
  *
- * Where the API lists, one request answers for a hundred orders, and only
- * those that the list shows changed are asked for one by one, because only
- * their own answer has events and shipments.  A list costs nothing but
- * requests, so it is used from two due orders on, and given up when its pages
- * become more than the orders that are wanted.  What a list left open is asked
- * for one by one; what became due since then has a list of its own.
+ * Where the API lists, the list is asked first (listing.c); what it leaves
+ * open is asked for one by one.
  */
 #include "postgres.h"
 
@@ -25,19 +21,7 @@
 #include "src/wire/datum.h"
 
 #define ASK_CONCURRENCY 4		/* looks at one server's orders at once */
-#define ASK_AGAIN_MS 30000		/* after a look that failed */
 #define ROLE_AGAIN_MS 300000	/* whoever placed them is gone, or may not ask any more */
-#define CLOCK_MARGIN_S 60		/* the partner's clock may be behind ours */
-
-/* A server whose list has been read, for the orders that were due by then. */
-typedef struct Listed
-{
-	Oid			serverid;
-	TimestampTz due_by;
-	bool		orders_left;	/* found by the present look */
-} Listed;
-
-static List *listed_servers = NIL;	/* of Listed */
 
 /* The order at the partner. */
 typedef struct Look
@@ -107,19 +91,6 @@ not_seen(int64 order_id)
 	cs_state_run(&order_not_seen, &value, NULL);
 }
 
-static void
-ask_server_later(const char *server, int64 ms)
-{
-	static CsStatement poll_later = {
-		"SELECT cs_internal.orders_poll_later($1, $2)", 2, {TEXTOID, INTERVALOID}
-	};
-	Datum		values[2];
-
-	values[0] = CStringGetTextDatum(server);
-	values[1] = cs_work_interval(ms);
-	cs_state_run(&poll_later, values, NULL);
-}
-
 /* The payload is the local id. */
 void
 cs_take_follow(const CsHandoffRequest *request)
@@ -148,30 +119,6 @@ cs_take_follow(const CsHandoffRequest *request)
 }
 
 /* ---- planning what is due ---- */
-
-static void
-plan_list(Oid serverid, Oid userid, TimestampTz since, TimestampTz due_by, int64 page, int64 wanted)
-{
-	CsTransfer *transfer = cs_transfer_new(CS_TRANSFER_LIST, serverid, userid, 0);
-	const CsResource *orders = cs_api_resource(transfer->account->api, "orders");
-	StringInfoData path;
-	MemoryContext old = MemoryContextSwitchTo(transfer->cxt);
-
-	initStringInfo(&path);
-	appendStringInfo(&path, "%s?%s=%lld", orders->path, orders->page_param, (long long) page);
-	if (orders->size_param)
-		appendStringInfo(&path, "&%s=%d", orders->size_param, orders->page_size);
-	for (const CsFilter *filter = orders->filters; filter->name; filter++)
-		if (strcmp(filter->name, "since") == 0)
-			appendStringInfo(&path, "&%s=%s", filter->param, cs_http_escape(cs_answer_iso_time(since)));
-	transfer->path = path.data;
-	transfer->since = since;
-	transfer->due_by = due_by;
-	transfer->page = page;
-	transfer->wanted = wanted;
-	MemoryContextSwitchTo(old);
-	cs_transfer_plan(transfer);
-}
 
 /* One by one, the oldest knowledge first. */
 static void
@@ -205,7 +152,7 @@ ask_singly(const CsApi *api, Oid serverid, const char *server)
 		if (cs_work_part(plan_look, &look, &failure))
 			under_way++;
 		else
-			ask_later(look.order_id, ASK_AGAIN_MS);
+			ask_later(look.order_id, CS_ASK_AGAIN_MS);
 	}
 }
 
@@ -278,75 +225,6 @@ find_asker(Oid serverid, const char *server)
 	return InvalidOid;
 }
 
-static Listed *
-listed_server(Oid serverid)
-{
-	ListCell   *cell;
-
-	foreach(cell, listed_servers)
-	{
-		Listed	   *listed = lfirst(cell);
-
-		if (listed->serverid == serverid)
-			return listed;
-	}
-	return NULL;
-}
-
-static void
-remember_listed(Oid serverid, TimestampTz due_by)
-{
-	Listed	   *listed = listed_server(serverid);
-
-	if (listed == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		listed = palloc0(sizeof(Listed));
-		listed->serverid = serverid;
-		listed_servers = lappend(listed_servers, listed);
-		MemoryContextSwitchTo(old);
-	}
-	listed->due_by = due_by;
-}
-
-/* A server with nothing left begins with its list the next time. */
-static void
-forget_listed(void)
-{
-	for (int i = list_length(listed_servers) - 1; i >= 0; i--)
-	{
-		Listed	   *listed = list_nth(listed_servers, i);
-
-		if (listed->orders_left)
-			continue;
-		listed_servers = list_delete_nth_cell(listed_servers, i);
-		pfree(listed);
-	}
-}
-
-/* How many of a server's due orders no list has been read for. */
-static int64
-unlisted_orders(Oid serverid, const char *server, int64 due)
-{
-	static CsStatement due_after = {
-		"SELECT cs_internal.orders_due_after($1, $2)", 2, {TEXTOID, TIMESTAMPTZOID}
-	};
-	Listed	   *listed = listed_server(serverid);
-	Datum		values[2];
-	bool		isnull;
-
-	if (listed == NULL)
-		return due;
-	listed->orders_left = true;
-	if (due < 2)
-		return 0;
-	values[0] = CStringGetTextDatum(server);
-	values[1] = TimestampTzGetDatum(listed->due_by);
-	cs_state_run(&due_after, values, NULL);
-	return DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
-}
-
 void
 cs_follow_orders(void)
 {
@@ -354,10 +232,8 @@ cs_follow_orders(void)
 	TimestampTz now = GetCurrentTimestamp();
 	uint64		nservers = cs_state_run(&servers_to_ask, NULL, NULL);
 	SPITupleTable *servers = SPI_tuptable;
-	ListCell   *cell;
 
-	foreach(cell, listed_servers)
-		((Listed *) lfirst(cell))->orders_left = false;
+	cs_list_look_begins();
 	for (uint64 row = 0; row < nservers; row++)
 	{
 		bool		isnull;
@@ -366,7 +242,7 @@ cs_follow_orders(void)
 		TimestampTz since = DatumGetTimestampTz(cs_work_column(servers, row, 3, &isnull));
 		int64		due = DatumGetInt64(cs_work_column(servers, row, 4, &isnull));
 		const CsApi *api = cs_work_api(server, &serverid);
-		int64		unlisted = unlisted_orders(serverid, server, due);
+		int64		unlisted = cs_list_wanted(serverid, server, due);
 		Oid			userid;
 
 		if (api == NULL || !can_ask(api) || cs_transfer_list_of(serverid))
@@ -375,12 +251,11 @@ cs_follow_orders(void)
 		if (!OidIsValid(userid))
 			continue;
 		if (unlisted >= 2 && cs_api_resource(api, "orders"))
-			plan_list(serverid, userid,
-					  Max(since - CLOCK_MARGIN_S * USECS_PER_SEC, CS_ISO_TIME_FIRST), now, 1, due);
+			cs_list_plan(serverid, userid, since, now, due);
 		else
 			ask_singly(api, serverid, server);
 	}
-	forget_listed();
+	cs_list_look_ended();
 }
 
 /* ---- recording ---- */
@@ -454,16 +329,9 @@ cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 {
 	const CsAccount *account = transfer->account;
 	int			status = cs_transfer_status(transfer);
-	int64		after = Max(ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
+	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
 
 	after = Max(after, failure->retry_after_ms);
-	if (transfer->kind == CS_TRANSFER_LIST)
-	{
-		cs_count_failure();
-		ask_server_later(account->server, after);
-		return;
-	}
-
 	/* An endpoint that no document promises: what is known stands. */
 	if (transfer->kind == CS_TRANSFER_GET && !account->api->orders->get_documented &&
 		(status == 404 || status == 405))
@@ -478,50 +346,4 @@ cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 	cs_count_failure();
 	ask_later(transfer->order_id, after);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
-}
-
-/* Are there pages after this one, and are they worth it? */
-static bool
-list_goes_on(const CsTransfer *transfer, const CsResource *orders)
-{
-	const CsJson *document = cs_call_document(transfer->call);
-	bool		more;
-
-	return transfer->page < transfer->wanted && orders->has_more_paths != NULL &&
-		cs_json_boolean(cs_json_find(document, orders->has_more_paths), &more) && more;
-}
-
-void
-cs_record_listed(CsTransfer *transfer)
-{
-	static CsStatement orders_listed = {
-		"SELECT cs_internal.orders_listed($1, $2, $3, $4, $5)", 5,
-		{TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INTERVALOID}
-	};
-	const CsAccount *account = transfer->account;
-	const CsFailure *failure = cs_transfer_failure(transfer);
-	CsAnswerColumn columns[] = {
-		{"remote_id", TEXTOID}, {"remote_status", TEXTOID}, {"last_shipped_at", TIMESTAMPTZOID}
-	};
-	Datum		values[5];
-	int			rows;
-
-	if (failure->kind != CS_FAILURE_NONE)
-	{
-		cs_record_not_followed(transfer, failure);
-		return;
-	}
-	rows = cs_answer_list(account->api, "orders", cs_call_document(transfer->call), account->server,
-						  columns, lengthof(columns), 0);
-	values[0] = CStringGetTextDatum(account->server);
-	for (int i = 0; i < (int) lengthof(columns); i++)
-		values[1 + i] = columns[i].array;
-	values[4] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
-	cs_state_run(&orders_listed, values, NULL);
-
-	if (rows > 0 && list_goes_on(transfer, cs_api_resource(account->api, "orders")))
-		plan_list(account->serverid, account->userid, transfer->since, transfer->due_by,
-				  transfer->page + 1, transfer->wanted);
-	else
-		remember_listed(account->serverid, transfer->due_by);
 }

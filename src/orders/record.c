@@ -462,6 +462,9 @@ poison_part(void *arg)
 		case CS_TRANSFER_CANCEL:
 			cs_record_not_cancelled(poisonous->transfer, &poisonous->failure);
 			break;
+		case CS_TRANSFER_LIST:
+			cs_record_not_listed(poisonous->transfer, &poisonous->failure);
+			break;
 		default:
 			cs_record_not_followed(poisonous->transfer, &poisonous->failure);
 			break;

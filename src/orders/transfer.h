@@ -220,7 +220,7 @@ extern int	cs_order_attempts(int64 order_id);
 /* doubt.c: inside a part; false if the order cannot be looked up, or was. */
 extern bool cs_doubt_look_up(const CsTransfer *transfer, const CsFailure *failure, bool refused);
 
-/* doubt.c, record.c, cancel.c, follow.c: inside a part; what became of a transfer. */
+/* doubt.c, record.c, cancel.c, follow.c, listing.c: inside a part; what became of a transfer. */
 extern void cs_record_created(CsTransfer *transfer);
 extern void cs_record_looked_up(CsTransfer *transfer);
 extern void cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure);
@@ -229,6 +229,7 @@ extern void cs_record_not_cancelled(CsTransfer *transfer, const CsFailure *failu
 extern void cs_record_followed(CsTransfer *transfer);
 extern void cs_record_listed(CsTransfer *transfer);
 extern void cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure);
+extern void cs_record_not_listed(const CsTransfer *transfer, const CsFailure *failure);
 
 /* parcels.c: inside a part; the parcels of an answer, and the order's status in tracking. */
 extern void cs_record_parcels(const CsTransfer *transfer);
@@ -237,6 +238,21 @@ extern void cs_answer_tracking(const CsTransfer *transfer, CsOrderAnswer *answer
 /* cancel.c, follow.c: inside a step; plan what is due. */
 extern void cs_cancel_orders(void);
 extern void cs_follow_orders(void);
+
+/* After a look at an order, or a list, that failed; at the earliest. */
+#define CS_ASK_AGAIN_MS 30000
+
+/*
+ * listing.c: the first page of the list for 'wanted' orders that are due by
+ * then, the oldest of which exists since 'since'.
+ */
+extern void cs_list_plan(Oid serverid, Oid userid, TimestampTz since, TimestampTz due_by,
+						 int64 wanted);
+
+/* How many of a server's due orders no list has been read for; a look asks each server. */
+extern int64 cs_list_wanted(Oid serverid, const char *server, int64 due);
+extern void cs_list_look_begins(void);
+extern void cs_list_look_ended(void);
 
 /* cancel.c, follow.c: inside a part; a caller's request. */
 extern void cs_take_cancel(const CsHandoffRequest *request);
