@@ -37,6 +37,9 @@ struct CsDesign;
  *	  shipping_cost, shipping_category_fee, discount_amount, rush_fee, total,
  *	  cost (jsonb), item_count, remote_created_at, last_shipped_at,
  *	  cancelled_at, rejection_reason
+ *	  listed: the same list as following reads it, where nothing that one order
+ *	  has may cost another one its news.  Columns: remote_id, remote_status,
+ *	  last_shipped_at
  *	  order_items, shipments, events: what an order's detail holds
  *	  tracked: what an answer that has only shipments says of the order itself
  *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item

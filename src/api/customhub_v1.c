@@ -187,6 +187,14 @@ static const CsColumn orders_columns[] =
 	{0}
 };
 
+static const CsColumn listed_columns[] =
+{
+	{"remote_id", CS_TYPE_IDENTIFIER, 1, "orderId"},
+	{"remote_status", CS_TYPE_TEXT, 1, "productionStatus|status"},
+	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 1, "lastShippedAt"},
+	{0}
+};
+
 static const CsColumn order_item_columns[] =
 {
 	{"item_id", CS_TYPE_IDENTIFIER, 1, "id|itemId", CS_COLUMN_REQUIRED},
@@ -269,13 +277,9 @@ static const CsFilter orders_filters[] =
 	.total_paths = "data.pagination.totalCount", \
 	.has_more_paths = "data.pagination.hasMore"
 
-#define IDS_OF_MODELS \
-	.id_list = "models", \
-	.id_column = "model_id"
-
-#define IDS_OF_ORDERS \
-	.id_list = "orders", \
-	.id_column = "remote_id"
+#define IDS_OF_MODELS .id_list = "models", .id_column = "model_id"
+#define IDS_OF_ORDERS .id_list = "orders", .id_column = "remote_id"
+#define PART_OF_ORDER .may_lack_list = true, .filters = order_filters, IDS_OF_ORDERS
 
 static const CsResource resources[] =
 {
@@ -317,23 +321,24 @@ static const CsResource resources[] =
 		PAGED, .filters = orders_filters, .columns = orders_columns,
 	},
 	{
+		.name = "listed", .path = "/api/v1/orders", .root = "data", .lists = {"orders"},
+		.forgiving = true, .columns = listed_columns,
+	},
+	{
 		.name = "order", .path = ORDER_PATH, .root = "data",
 		.filters = order_filters, .columns = order_columns, IDS_OF_ORDERS,
 	},
 	{
 		.name = "order_items", .path = ORDER_PATH, .root = "data", .lists = {"items"},
-		.may_lack_list = true, .filters = order_filters, .columns = order_item_columns,
-		IDS_OF_ORDERS,
+		.columns = order_item_columns, PART_OF_ORDER,
 	},
 	{
 		.name = "shipments", .path = ORDER_PATH, .root = "data", .lists = {"shipments"},
-		.may_lack_list = true, .filters = order_filters, .columns = shipment_columns,
-		IDS_OF_ORDERS,
+		.columns = shipment_columns, PART_OF_ORDER,
 	},
 	{
 		.name = "events", .path = ORDER_PATH, .root = "data", .lists = {"events"},
-		.may_lack_list = true, .filters = order_filters, .columns = event_columns,
-		IDS_OF_ORDERS,
+		.columns = event_columns, PART_OF_ORDER,
 	},
 	{
 		.name = "cancelled", .path = ORDER_PATH, .root = "data",

@@ -423,7 +423,11 @@ walk_element(CsRowReader *reader, int depth, const CsJson *element)
 	if (is_row || level->ntargets > 0)
 	{
 		if (!cs_shape_read(level->shape, element))
+		{
+			if (is_row && depth > 0 && reader->resource->forgiving)
+				return true;
 			refuse_type(reader, NULL, "an object", element);
+		}
 		reader->passed_over = false;
 		for (int i = 0; i < level->ntargets; i++)
 			read_target(reader, level, &level->targets[i]);

@@ -37,7 +37,8 @@ typedef void (*CsRowCallback) (Datum *values, bool *nulls, void *arg);
  * Calls back for each row of the answer, at most 'max_rows' (-1: all), and
  * returns their number.  A wrong type (unless the resource is forgiving), a
  * missing required field or an empty identifier throws PA006 naming resource,
- * row and field; nothing is kept then.
+ * row and field; nothing is kept then.  What is no object at all in the list of
+ * a forgiving resource is no row.
  */
 extern int64 cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max_rows,
 						  CsRowCallback callback, void *arg);

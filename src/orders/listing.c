@@ -7,6 +7,9 @@
  * and shipments.  A list costs nothing but requests, so it is used from two due
  * orders on, and given up when its pages become more than the orders that are
  * wanted.  What became due since a list was read has a list of its own.
+ *
+ * A row that cannot be read is passed over, and a list that cannot be read
+ * counts as one that shows nothing: the orders are asked for one by one.
  */
 #include "postgres.h"
 
@@ -158,6 +161,17 @@ ask_server_later(const char *server, int64 ms)
 	cs_state_run(&poll_later, values, NULL);
 }
 
+/* Was the list answered, and would be answered the same again? */
+static bool
+is_useless(const CsTransfer *transfer, const CsFailure *failure)
+{
+	int			status = cs_transfer_status(transfer);
+
+	if (failure->kind == CS_FAILURE_REFUSED)
+		return status == 400 || status == 404 || status == 405;
+	return failure->kind == CS_FAILURE_MALFORMED || failure->kind == CS_FAILURE_TOO_LARGE;
+}
+
 void
 cs_record_not_listed(const CsTransfer *transfer, const CsFailure *failure)
 {
@@ -165,7 +179,16 @@ cs_record_not_listed(const CsTransfer *transfer, const CsFailure *failure)
 	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
 
 	cs_count_failure();
-	ask_server_later(account->server, Max(after, failure->retry_after_ms));
+	if (!is_useless(transfer, failure))
+	{
+		ask_server_later(account->server, Max(after, failure->retry_after_ms));
+		return;
+	}
+	ereport(LOG,
+			(errcode(failure->sqlstate),
+			 errmsg("could not follow orders by the list of server \"%s\": %s", account->server,
+					failure->message)));
+	remember_listed(account->serverid, transfer->due_by);
 }
 
 /* Are there pages after this one, and are they worth it? */
@@ -199,8 +222,8 @@ cs_record_listed(CsTransfer *transfer)
 		cs_record_not_listed(transfer, failure);
 		return;
 	}
-	rows = cs_answer_list(account->api, "orders", cs_call_document(transfer->call), account->server,
-						  columns, lengthof(columns), 0);
+	rows = cs_answer_list(account->api, "listed", cs_call_document(transfer->call), account->server,
+						  columns, lengthof(columns), 1);
 	values[0] = CStringGetTextDatum(account->server);
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		values[1 + i] = columns[i].array;

@@ -123,4 +123,43 @@ is($node->safe_psql('postgres', q{SELECT state, poll_at IS NOT NULL FROM cs_orde
 	'a status that no document knows is stored, and followed on');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_shipments WHERE external_id = '} . $there[5] . q{'}), '1', 'a parcel is found by the list');
 
+# ---- rows that cannot be read ----
+
+# What is answered to the next lists.
+sub list_says
+{
+	my ($data) = @_;
+
+	return $sandbox->faults({ action => 'body', method => 'GET', path => '/orders$', content_type => 'application/json',
+		text => qq({"success": true, "data": {$data}}) });
+}
+
+my @mine = @there[ 30, 31 ];
+my ($changed, $unchanged) = @remote{@mine};
+my $known = $node->safe_psql('postgres', qq{SELECT remote_status FROM cs_orders WHERE remote_id = '$unchanged'});
+
+$sandbox->advance($changed, 'Approved');
+list_says(qq("orders": [{"orderId": "theirs", "productionStatus": "Shipped", "lastShippedAt": "soon"}, {"orderId": null}, {"orderId": ""}, null, 7,
+	{"orderId": "$unchanged", "productionStatus": "$known", "lastShippedAt": ""}, {"orderId": "$changed", "productionStatus": "Approved", "total": {}}]));
+look(@mine);
+wait_until_looked();
+is(singles(), $changed, 'a list is read whatever is wrong with single rows of it');
+is($node->safe_psql('postgres', qq{SELECT state FROM cs_orders WHERE remote_id = '$changed'}), 'approved', 'and what it shows changed is known');
+
+# ---- a list that cannot be read ----
+
+my $log_size = -s $node->logfile;
+
+list_says('"list": []');
+look(@mine);
+wait_until_looked();
+is(pages(), '1', 'a list that is none');
+is(singles(), join(' ', sort $changed, $unchanged), 'is as good as an empty one: all are asked for by themselves');
+like(slurp_file($node->logfile, $log_size), qr/could not follow orders by the list of server "hub": malformed answer/, 'and the log tells why');
+$sandbox->faults({ action => 'html', status => 200, method => 'GET', path => '/orders$' });
+look(@mine);
+wait_until_looked();
+is(singles(), join(' ', sort $changed, $unchanged), 'so is what is no JSON');
+$sandbox->no_faults;
+
 done_testing();
