@@ -324,14 +324,35 @@ cs_record_followed(CsTransfer *transfer)
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
 }
 
+/* Asked in vain: again, ever more rarely, and the order tells why. */
+static void
+record_in_vain(const CsTransfer *transfer, const CsFailure *failure)
+{
+	static CsStatement order_not_followed = {
+		"SELECT cs_internal.order_not_followed($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
+		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
+	};
+	const CsAccount *account = transfer->account;
+	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
+	Datum		values[2 + CS_ERROR_ARGS];
+	char		nulls[2 + CS_ERROR_ARGS + 1] = "  ";
+
+	ereport(LOG,
+			(errcode(failure->sqlstate),
+			 errmsg("could not follow order %lld on server \"%s\": %s",
+					(long long) transfer->order_id, account->server, failure->message)));
+	values[0] = Int64GetDatum(transfer->order_id);
+	values[1] = cs_work_interval(Max(after, failure->retry_after_ms));
+	cs_work_error(failure, values + 2, nulls + 2);
+	cs_state_run(&order_not_followed, values, nulls);
+}
+
 void
 cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 {
 	const CsAccount *account = transfer->account;
 	int			status = cs_transfer_status(transfer);
-	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
 
-	after = Max(after, failure->retry_after_ms);
 	/* An endpoint that no document promises: what is known stands. */
 	if (transfer->kind == CS_TRANSFER_GET && !account->api->orders->get_documented &&
 		(status == 404 || status == 405))
@@ -344,6 +365,6 @@ cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 		return;
 	}
 	cs_count_failure();
-	ask_later(transfer->order_id, after);
+	record_in_vain(transfer, failure);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
 }

@@ -85,6 +85,8 @@ BEGIN
          remote = cs_internal.order_merged(t.remote, a),
          raw = coalesce(answer, t.raw),
          fetched_at = clock_timestamp(),
+         error = CASE WHEN t.failing_since IS NULL THEN t.error END,
+         failing_since = NULL,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
          poll_at = cs_internal.poll_next(state_now,
@@ -111,6 +113,8 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
 BEGIN
   UPDATE cs_internal.orders AS o
      SET fetched_at = clock_timestamp(),
+         error = CASE WHEN o.failing_since IS NULL THEN o.error END,
+         failing_since = NULL,
          poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
     FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
    WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
@@ -145,6 +149,22 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS
 'The partner could not be asked about an order: try again later; NULL: it cannot be asked at all.';
 REVOKE ALL ON FUNCTION cs_internal.order_poll_later(bigint, interval) FROM PUBLIC;
+
+-- Ever more rarely: what cannot be followed is not to use up what the others need.
+CREATE FUNCTION cs_internal.order_not_followed(order_id bigint, after interval, e cs_internal.order_error) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE cs_internal.orders AS t
+     SET failing_since = coalesce(t.failing_since, clock_timestamp()),
+         error = CASE WHEN t.state = 'cancelling' THEN t.error ELSE e END,
+         poll_at = clock_timestamp()
+           + greatest(after, least(clock_timestamp() - coalesce(t.failing_since, clock_timestamp()), '6 hours')) * (1 + random() / 4)
+   WHERE t.id = order_id AND t.poll_at IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_not_followed(bigint, interval, cs_internal.order_error) IS
+'The partner did not say what became of an order, or nothing that can be read: why is kept, and it is asked again, after '
+'twice the time since the first such look, six hours at most, never sooner than after. No event: nothing happened to the order.';
+REVOKE ALL ON FUNCTION cs_internal.order_not_followed(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_not_seen(order_id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -87,6 +87,9 @@ CREATE TABLE cs_internal.orders (
   cancel_requested_at timestamptz,
   changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 
+  -- since when the partner has been asked about it in vain
+  failing_since timestamptz,
+
   PRIMARY KEY (id),
   UNIQUE (server, external_id)
 );

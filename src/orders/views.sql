@@ -26,7 +26,8 @@ CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
 COMMENT ON VIEW @extschema@.cs_orders IS
 'Every order that was queued or placed from this database. state: queued, sending, placed, approved, in_production, '
 'shipped, delivered, rejected, failed, uncertain, cancelling, cancelled, orphaned; remote_status: the partner''s own '
-'word. Money in major units of currency. error_…: the last failure; raw: the partner''s last answer. INSERT of '
+'word. Money in major units of currency. error_…: the last failure, also why a '
+'placed order cannot be followed, until it can be; raw: the partner''s last answer. INSERT of '
 '(server, external_id, lines, ship_to, options) queues an order in the current transaction. cs_orders() asks the partner.';
 COMMENT ON COLUMN @extschema@.cs_orders.path IS 'queue: sent after COMMIT; call: cs_create_order, sent at once.';
 COMMENT ON COLUMN @extschema@.cs_orders.replaces IS 'The order that this one was submitted again for (cs_resubmit_order).';

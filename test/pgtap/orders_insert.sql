@@ -28,7 +28,7 @@ SELECT is((SELECT to_jsonb(o) - 'id' - 'origin' - 'created_at' - 'changed_at' - 
     'ship_to', '{"name": "n", "line1": "l", "city": "c", "postal_code": "p", "country": "DE"}'::jsonb, 'options', NULL,
     'replaces', NULL, 'created_by', 'erp_user', 'body', NULL, 'attempts', 0, 'sent_at', NULL, 'remote_id', NULL, 'remote', NULL,
     'raw', NULL, 'placed_at', NULL, 'fetched_at', NULL, 'poll_at', NULL, 'error', NULL, 'is_final', false, 'caller_xids', NULL,
-    'lost_at', NULL, 'cancel_requested_at', NULL),
+    'lost_at', NULL, 'cancel_requested_at', NULL, 'failing_since', NULL),
   'what is given, and the defaults of the table');
 SELECT ok(id = currval('cs_internal.order_id') AND origin = cs_internal.origin() AND created_at = now() AND changed_at = now()
   AND next_attempt_at = now(), 'those that are computed, too') FROM cs_internal.orders;

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 61);
+SELECT plan(3 * 13 * 19 + 72);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -172,6 +172,33 @@ SELECT is(cs_internal.poll_next('delivered', now(), '1 min'), NULL, 'an end is n
 SELECT is(cs_internal.poll_next('shipped', now() - interval '31 days', '1 min'), NULL, 'nor what was shipped long ago');
 SELECT ok(cs_internal.poll_next('placed', clock_timestamp(), '1 min') - clock_timestamp() BETWEEN '59 s' AND '61 s', 'what is new, after the interval');
 SELECT ok(cs_internal.poll_next('placed', clock_timestamp() - interval '2 days', '1 min') - clock_timestamp() BETWEEN '59 min' AND '61 min', 'what is old, each hour');
+
+-- What cannot be followed is asked for ever more rarely, and tells why.
+CREATE TEMP TABLE vain AS SELECT pg_temp.order_in('placed') AS id;
+UPDATE cs_internal.orders AS o SET poll_at = now() FROM vain AS v WHERE o.id = v.id;
+CREATE FUNCTION pg_temp.fails(since interval DEFAULT NULL) RETURNS interval LANGUAGE plpgsql AS $$
+DECLARE
+  next_look timestamptz;
+BEGIN
+  UPDATE cs_internal.orders AS o SET failing_since = clock_timestamp() - since FROM vain AS v WHERE o.id = v.id AND since IS NOT NULL;
+  PERFORM cs_internal.order_not_followed(v.id, '30 s', ROW('PA404', 'NOT_FOUND', 'no such order', NULL, NULL)) FROM vain AS v;
+  SELECT o.poll_at INTO next_look FROM cs_internal.orders AS o JOIN vain AS v ON o.id = v.id;
+  RETURN next_look - clock_timestamp();
+END $$;
+SELECT ok(pg_temp.fails() BETWEEN '29 s' AND '38 s', 'the first time after the least pause');
+SELECT is(((o.error).code, o.state, o.failing_since IS NOT NULL)::text, '(NOT_FOUND,placed,t)', 'the order tells why, and stays what it was')
+  FROM cs_internal.orders AS o JOIN vain USING (id);
+SELECT ok(pg_temp.fails('10 min') BETWEEN '599 s' AND '751 s', 'then after twice the time since the first');
+SELECT ok(pg_temp.fails('3 days') BETWEEN '359 min' AND '451 min', 'six hours at most');
+SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, 'placed', NULL, NULL, '1 min')$$, id), 'it is answered') FROM vain;
+SELECT is((o.error, o.failing_since)::text, '(,)', 'and nothing is wrong any more') FROM cs_internal.orders AS o JOIN vain USING (id);
+SELECT ok(pg_temp.fails() BETWEEN '29 s' AND '38 s', 'the next time begins anew');
+UPDATE cs_internal.orders AS o SET server = 'listing', remote_id = 'r', remote.remote_status = 'Approved' FROM vain AS v WHERE o.id = v.id;
+SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r}', '{Approved}', '{NULL}', '1 min')), 0::bigint, 'a list that shows it');
+SELECT is((o.error, o.failing_since)::text, '(,)', 'ends it, too') FROM cs_internal.orders AS o JOIN vain USING (id);
+UPDATE cs_internal.orders AS o SET error = ROW('PA400', 'ORDER_NOT_CANCELLABLE', 'no', NULL, NULL) FROM vain AS v WHERE o.id = v.id;
+SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, 'placed', NULL, NULL, '1 min')$$, id), 'an answer') FROM vain;
+SELECT is((o.error).code, 'ORDER_NOT_CANCELLABLE', 'leaves what else was wrong') FROM cs_internal.orders AS o JOIN vain USING (id);
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -162,4 +162,32 @@ wait_until_looked();
 is(singles(), join(' ', sort $changed, $unchanged), 'so is what is no JSON');
 $sandbox->no_faults;
 
+# ---- an order that cannot be asked for ----
+
+my $gone = $there[40];
+
+# What is known of it, and whether it is left alone for that long at least.
+sub in_vain
+{
+	my ($pause) = @_;
+
+	return $node->safe_psql('postgres', qq{SELECT concat_ws(' ', state, error_sqlstate, error_code), poll_at > now() + interval '$pause'
+		FROM cs_orders WHERE external_id = '$gone'});
+}
+
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (SET poll_interval '1min')});
+$sandbox->faults({ action => 'status', status => 404, method => 'GET', path => "/orders/$remote{$gone}\$" });
+look($gone);
+wait_until_looked();
+is(in_vain('55 s'), 'placed PA404 NOT_FOUND|t', 'an order that the partner does not find stays as it was, and tells why');
+like(slurp_file($node->logfile, $log_size), qr/could not follow order \d+ on server "hub": /, 'as the log does');
+$node->safe_psql('postgres', qq{UPDATE cs_internal.orders SET failing_since = now() - interval '2 hours' WHERE external_id = '$gone'});
+look($gone);
+wait_until_looked();
+is(in_vain('115 min'), 'placed PA404 NOT_FOUND|t', 'it is asked for ever more rarely');
+$sandbox->no_faults;
+look($gone);
+wait_until_looked();
+is(in_vain('55 s'), 'placed|t', 'until it is found again');
+
 done_testing();
