@@ -168,7 +168,7 @@ static const CsColumn order_columns[] =
 	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "createdAt", CS_COLUMN_UNSHOWN},
 	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 0, "lastShippedAt", CS_COLUMN_UNSHOWN},
 	{"cancelled_at", CS_TYPE_TIMESTAMPTZ, 0, "cancelledAt"},
-	{"rejection_reason", CS_TYPE_TEXT, 0, "rejection.reason"},
+	{"rejection_reason", CS_TYPE_PROSE, 0, "rejection.reason|rejection"},
 	{0}
 };
 
@@ -219,8 +219,8 @@ static const CsColumn shipment_columns[] =
 
 static const CsColumn event_columns[] =
 {
-	{"at", CS_TYPE_TIMESTAMPTZ, 1, "at", CS_COLUMN_REQUIRED},
-	{"type", CS_TYPE_TEXT, 1, "type", CS_COLUMN_REQUIRED},
+	{"at", CS_TYPE_TIMESTAMPTZ, 1, "at"},
+	{"type", CS_TYPE_TEXT, 1, "type"},
 	{"by", CS_TYPE_TEXT, 1, "by"},
 	{"shipment_id", CS_TYPE_IDENTIFIER, 1, "shipmentId"},
 	{0}
@@ -325,7 +325,7 @@ static const CsResource resources[] =
 		.forgiving = true, .columns = listed_columns,
 	},
 	{
-		.name = "order", .path = ORDER_PATH, .root = "data",
+		.name = "order", .path = ORDER_PATH, .root = "data", .forgiving = true,
 		.filters = order_filters, .columns = order_columns, IDS_OF_ORDERS,
 	},
 	{
@@ -334,11 +334,11 @@ static const CsResource resources[] =
 	},
 	{
 		.name = "shipments", .path = ORDER_PATH, .root = "data", .lists = {"shipments"},
-		.columns = shipment_columns, PART_OF_ORDER,
+		.forgiving = true, .columns = shipment_columns, PART_OF_ORDER,
 	},
 	{
 		.name = "events", .path = ORDER_PATH, .root = "data", .lists = {"events"},
-		.columns = event_columns, PART_OF_ORDER,
+		.forgiving = true, .columns = event_columns, PART_OF_ORDER,
 	},
 	{
 		.name = "cancelled", .path = ORDER_PATH, .root = "data",

@@ -260,21 +260,22 @@ cs_follow_orders(void)
 
 /* ---- recording ---- */
 
+/* An event without a type tells nothing. */
 static void
 record_events(const CsTransfer *transfer)
 {
 	static CsStatement remote_events = {
-		"SELECT cs_internal.order_remote_events($1, $2, $3, $4, $5, $6)", 6,
-		{INT8OID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
+		"SELECT cs_internal.order_remote_events($1, $3, $2, $4, $5, $6)", 6,
+		{INT8OID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
 	};
 	CsAnswerColumn columns[] = {
-		{"at", TIMESTAMPTZOID}, {"type", TEXTOID}, {"by", TEXTOID}, {"shipment_id", TEXTOID},
+		{"type", TEXTOID}, {"at", TIMESTAMPTZOID}, {"by", TEXTOID}, {"shipment_id", TEXTOID},
 		{"raw", JSONBOID}
 	};
 	Datum		values[1 + lengthof(columns)];
 
 	if (cs_answer_list(transfer->account->api, "events", cs_call_document(transfer->call),
-					   transfer->account->server, columns, lengthof(columns), 0) <= 0)
+					   transfer->account->server, columns, lengthof(columns), 1) <= 0)
 		return;
 	values[0] = Int64GetDatum(transfer->order_id);
 	for (int i = 0; i < (int) lengthof(columns); i++)

@@ -198,7 +198,7 @@ BEGIN
       FROM listed AS l
   )
   INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail, fingerprint)
-  SELECT order_remote_events.order_id, n.at, 'remote', n.type, n.by, n.detail, n.mark
+  SELECT order_remote_events.order_id, coalesce(n.at, clock_timestamp()), 'remote', n.type, n.by, n.detail, n.mark
     FROM numbered AS n
    WHERE NOT EXISTS (SELECT FROM cs_internal.order_events AS k
                       WHERE k.order_id = order_remote_events.order_id AND k.fingerprint = n.mark)
@@ -207,7 +207,7 @@ BEGIN
   RETURN added;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], text[], text[], text[], jsonb[]) IS
-'Stores the events of the partner''s list that are not stored yet; returns how many.';
+'Stores the events of the partner''s list that are not stored yet; returns how many. One without a time has that of its storing.';
 REVOKE ALL ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], text[], text[], text[], jsonb[])
   FROM PUBLIC;
 

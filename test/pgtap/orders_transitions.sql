@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 72);
+SELECT plan(3 * 13 * 19 + 74);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -146,6 +146,9 @@ SELECT is(cs_internal.order_remote_events(id, ARRAY['2026-01-01T00:00:00Z', '202
   'the list again, with two equal ones more') FROM story;
 SELECT is(string_agg(type, ' ' ORDER BY at, e.id), 'created approved shipped shipped', 'in the order of the list')
   FROM cs_internal.order_events AS e JOIN story ON order_id = story.id;
+
+SELECT is(cs_internal.order_remote_events(id, '{NULL}', '{held}', '{NULL}', '{NULL}', '{NULL}'), 1, 'one without a time') FROM story;
+SELECT is(cs_internal.order_remote_events(id, '{NULL}', '{held}', '{NULL}', '{NULL}', '{NULL}'), 0, 'once') FROM story;
 
 -- Parcels.
 SELECT lives_ok(format($$SELECT cs_internal.order_shipments(%s, '{NULL,NULL}', '{N1,NULL}', '{UPS,DHL}', '{NULL,NULL}', '{a,b}',

@@ -245,6 +245,47 @@ is(columns('kept', 'state'), 'cancelling', 'which is asked for again');
 is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('kept')}), 'cancelled', 'until it is made');
 is(at_partner('kept'), 'Cancelled', 'there as well');
 
+# ---- fields that cannot be read, in the answer about an order ----
+
+$sandbox->no_faults;
+my $n = 0;
+
+# What becomes of an order that is answered so.
+sub followed
+{
+	my ($fields) = @_;
+	my $external_id = 'odd-' . ++$n;
+
+	enqueue('hub', $external_id);
+	wait_for_state($node, $external_id, 'placed');
+	my $id = columns($external_id, 'remote_id');
+	$sandbox->faults({ action => 'body', method => 'GET', path => "/orders/$id\$", content_type => 'application/json',
+		text => qq({"success": true, "data": {"orderId": "$id", "productionStatus": "Rejected", $fields}}) });
+	return $node->safe_psql('postgres', "SELECT cs_order_status('$external_id', '0')") . '|' . columns($external_id, 'rejection_reason');
+}
+
+# The partner's events of that order.
+sub events
+{
+	return $node->safe_psql('postgres', qq{SELECT string_agg(type, ' ' ORDER BY id) FROM cs_order_events
+		WHERE external_id = 'odd-$n' AND source = 'remote' AND at > now() - interval '1 min'});
+}
+
+is(followed('"rejection": {"reason": {"text": "bad"}}'), 'rejected|{"text":"bad"}', 'a reason that is no text is one nevertheless');
+is(followed('"rejection": "plain text"'), 'rejected|plain text', 'so is a rejection that is a text');
+is(followed('"events": [{"at": null, "type": "rejected"}, {"type": "held"}, {"at": "2026-05-18T10:00:05Z"}, 7]'), 'rejected|',
+	'an event that cannot be read costs the order no news');
+is(events(), 'rejected held', 'nor other events: one without a time happened when it was seen');
+is(followed('"events": {}, "shipments": "none", "computedCost": [], "createdAt": "soon", "lastShippedAt": 7'), 'rejected|', 'nor does anything else');
+
+# What does not show the order is seen.
+enqueue('hub', 'unshown');
+wait_for_state($node, 'unshown', 'placed');
+$sandbox->faults({ action => 'body', method => 'GET', path => '/orders/.+', content_type => 'application/json', text => '{"success": true, "data": {}}' });
+is(query_state($node, q{SELECT cs_order_status('unshown', '0')}), 'PA006', 'an answer without the order says nothing');
+is(columns('unshown', qw(state error_sqlstate error_message)),
+	'placed|PA006|malformed answer from server "hub": resource "order", row 1, field "orderId": required, but missing', 'and the order tells why');
+
 # ---- told once ----
 
 $sandbox->no_faults;
