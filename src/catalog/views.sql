@@ -175,8 +175,8 @@ BEGIN
   IF $1 IS NULL THEN
     RETURN NULL;
   END IF;
-  SELECT v.server, v.product_id, v.unit_price, v.blank_cost, v.handling_fee, count(*) OVER () AS found,
-         string_agg(v.server, ', ') OVER () AS servers
+  SELECT v.server, v.product_id, v.variation_id, v.unit_price, v.blank_cost, v.handling_fee,
+         count(*) OVER () AS found, string_agg(v.server, ', ') OVER () AS servers
     INTO item
     FROM @extschema@.cs_variations AS v
    WHERE v.sku = $1 AND (wanted IS NULL OR v.server = wanted) AND v.discontinued_at IS NULL
@@ -192,8 +192,9 @@ BEGIN
       HINT = 'Name the server.';
   END IF;
 
-  -- A Cup Source product has one price; nothing is printed at a charge.
-  answer := coalesce(item.blank_cost + coalesce(item.handling_fee, 0), item.unit_price);
+  -- A Cup Source product, its own single variation, has one price; a CustomHub unit price has prints in it already.
+  answer := CASE WHEN item.variation_id = item.product_id THEN item.unit_price
+                 ELSE item.blank_cost + coalesce(item.handling_fee, 0) END;
 
   FOREACH place IN ARRAY coalesce($2, '{}') LOOP
     SELECT min(p.price) AS price, count(DISTINCT p.price) AS prices, count(*) AS methods,

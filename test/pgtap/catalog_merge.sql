@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(61);
+SELECT plan(64);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -136,6 +136,11 @@ SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width1}') $$, '42P08', 'the ch
   'a charge is never guessed');
 SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width9}') $$, '22023',
   'SKU "V-v1" cannot be printed at placement "width9"', 'an unknown placement is refused');
+-- Its unit price has prints in it already.
+UPDATE cs_internal.variations SET blank_cost = NULL WHERE sku = 'V-v1';
+SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), NULL, 'without a blank cost nothing is known of the whole');
+SELECT is(cs_item_cost('V-v1'), NULL, 'nor of the item alone');
+SELECT is(cs_item_cost('SKU-c'), 0.13, 'while a cup costs its unit price');
 
 -- ---- What is looked at for what is absent, in a table that was just filled ----
 CREATE SERVER large FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
