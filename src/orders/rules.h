@@ -13,10 +13,9 @@
 
 /*
  * Adds what the catalogue says against the lines of a form, which may have
- * errors already.  Without a wish for warnings, lines that no rule could make
- * an error of are not looked up.
+ * errors already, as warnings.
  */
-extern void cs_rules_check(const ForeignServer *server, const CsApi *api, const CsForm *form,
+extern void cs_rules_check(const ForeignServer *server, const CsForm *form,
 						   CsFindings *findings);
 
 #endif							/* CS_ORDERS_RULES_H */
