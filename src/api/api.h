@@ -110,7 +110,8 @@ typedef struct CsResource
 	 * From the root to the rows: the list, a list in each of its elements, …;
 	 * alternatives each.  None: the root is the one row.  An object in the
 	 * place of a list is a list of one; an absent inner list is empty, an
-	 * absent outermost one makes the answer malformed unless 'may_lack_list'.
+	 * absent outermost one makes the answer malformed unless 'may_lack_list',
+	 * which says that there are no rows or that the answer is abridged.
 	 */
 	const char *lists[3];
 	bool		may_lack_list;

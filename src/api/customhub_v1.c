@@ -297,15 +297,17 @@ static const CsResource resources[] =
 	},
 	{
 		.name = "variations", .path = MODEL_PATH, .root = "data", .lists = {"variations"},
-		.filters = model_part_filters, .columns = variation_columns, IDS_OF_MODELS,
+		.may_lack_list = true, .filters = model_part_filters, .columns = variation_columns,
+		IDS_OF_MODELS,
 	},
 	{
 		.name = "placements", .path = MODEL_PATH, .root = "data", .lists = {"placements"},
-		.filters = model_part_filters, .columns = placement_columns, IDS_OF_MODELS,
+		.may_lack_list = true, .filters = model_part_filters, .columns = placement_columns,
+		IDS_OF_MODELS,
 	},
 	{
 		.name = "print_methods", .path = MODEL_PATH, .root = "data",
-		.lists = {"placements", "printMethods"},
+		.lists = {"placements", "printMethods"}, .may_lack_list = true,
 		.filters = model_part_filters, .columns = print_method_columns, IDS_OF_MODELS,
 	},
 	{

@@ -8,12 +8,17 @@
  * the others, going round in the order of their ids: the next ones are those
  * unseen for longest, and only the place where the last run stopped is
  * stored.
+ *
+ * A model whose own detail cannot be had or read keeps what is known of it and
+ * stays due; the others are not kept waiting for it.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "src/base/guc.h"
 #include "src/catalog/rowset.h"
@@ -22,6 +27,7 @@
 #define BATCH 100				/* ids that are looked up together */
 #define AHEAD 4					/* details on the wire while another one is stored */
 #define TURNS (AHEAD + 1)
+#define FAILURES_IN_A_ROW 10		/* so many are not about single models */
 
 static CsStatement begin_statement = {
 	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2, $3) AS d",
@@ -30,9 +36,9 @@ static CsStatement begin_statement = {
 };
 
 static CsStatement due_statement = {
-	.sql = "SELECT d FROM cs_internal.details_due($1, $2) AS d",
-	.nargs = 2,
-	.argtypes = {TEXTOID, INT8OID},
+	.sql = "SELECT d FROM cs_internal.details_due($1, $2, $3) AS d",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID},
 };
 
 static CsStatement unseen_statement = {
@@ -52,6 +58,12 @@ static CsStatement gone_statement = {
 	.sql = "SELECT d.discontinued, d.skus FROM cs_internal.discontinue_model($1, $2) AS d",
 	.nargs = 2,
 	.argtypes = {TEXTOID, TEXTOID},
+};
+
+static CsStatement unread_statement = {
+	.sql = "SELECT cs_internal.detail_unread($1, $2, $3) AS code",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 };
 
 static CsStatement balance_statement = {
@@ -83,7 +95,10 @@ typedef struct Details
 {
 	CsRun	   *run;
 	const CsResource *resource; /* "model" */
+	const CsResource *part_resources[NPARTS];
 	CsRowset   *rowsets[NPARTS];
+	char	   *due_position;	/* the last one that was due */
+	int			failures;		/* in a row */
 	MemoryContext call_cxts[TURNS]; /* the detail being stored, and those on the wire */
 } Details;
 
@@ -125,30 +140,91 @@ begin_detail(const Details *details, int turn, const char *model)
 
 /* ---- One detail ---- */
 
-/* The call, in its turn's context, is given back as soon as it was read: see page.c. */
+/* The arguments of merge_model_detail; a list that is not there is NULL. */
+typedef struct Detail
+{
+	Datum		values[7];
+	char		nulls[8];
+} Detail;
+
 static void
-store_detail(const Details *details, int turn, const char *model, const CsJson *document)
+read_detail(const Details *details, const char *model, const CsJson *document, Detail *detail)
+{
+	uint64		whole = 0;
+
+	strcpy(detail->nulls, "       ");
+	detail->values[0] = details->run->server;
+	detail->values[1] = CStringGetTextDatum(model);
+	for (int i = 0; i < NPARTS; i++)
+	{
+		CsRowset   *rowset = details->rowsets[i];
+
+		cs_rowset_read(rowset, document);
+		whole = whole * 31 + (uint64) cs_rowset_fingerprint(rowset);
+		if (i == PART_MODEL)
+			detail->values[2 + i] = cs_rowset_first(rowset);
+		else if (cs_rows_has_list(details->part_resources[i], document))
+			detail->values[2 + i] = cs_rowset_array(rowset);
+		else
+		{
+			detail->nulls[2 + i] = 'n';
+			whole++;
+		}
+	}
+	detail->values[6] = Int64GetDatum((int64) whole);
+}
+
+/* False, with the error as a failure, if the answer is malformed. */
+static bool
+try_to_read_detail(const Details *details, const char *model, const CsJson *document,
+				   Detail *detail, CsFailure *failure)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error;
+	volatile bool success = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		read_detail(details, model, document, detail);
+		ReleaseCurrentSubTransaction();
+		success = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (error->sqlerrcode != CS_ERRCODE_MALFORMED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		*failure = (CsFailure) {
+			.kind = CS_FAILURE_MALFORMED,
+			.sqlstate = error->sqlerrcode,
+			.message = error->message,
+			.detail = error->detail,
+			.hint = error->hint,
+		};
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return success;
+}
+
+static void
+store_detail(const Details *details, Detail *detail)
 {
 	CsRun	   *run = details->run;
-	Datum		values[7] = {run->server, CStringGetTextDatum(model)};
-	uint64		whole = 0;
 	int64		added;
 	int64		changed;
 	int64		revived;
 	int64		discontinued;
 
-	for (int i = 0; i < NPARTS; i++)
-	{
-		cs_rowset_read(details->rowsets[i], document);
-		whole = whole * 31 + (uint64) cs_rowset_fingerprint(details->rowsets[i]);
-		values[2 + i] = i == PART_MODEL ? cs_rowset_first(details->rowsets[i]) :
-			cs_rowset_array(details->rowsets[i]);
-	}
-	values[6] = Int64GetDatum((int64) whole);
-	MemoryContextReset(details->call_cxts[turn]);
-
 	cs_run_enter(run);
-	cs_state_run(&merge_statement, values, NULL);
+	cs_state_run(&merge_statement, detail->values, detail->nulls);
 	added = cs_run_result("added");
 	changed = cs_run_result("changed");
 	revived = cs_run_result("revived");
@@ -179,15 +255,72 @@ forget_model(CsRun *run, const char *model)
 	cs_run_leave(run);
 }
 
+/* Can other models be had nevertheless? */
+static bool
+is_of_one_model(const CsFailure *failure)
+{
+	if (failure->kind == CS_FAILURE_REFUSED)
+		return failure->status != 401 && failure->status != 403 && failure->status != 429;
+	return failure->kind == CS_FAILURE_MALFORMED || failure->kind == CS_FAILURE_TOO_LARGE;
+}
+
+/* The model's detail could not be had or read: that is told, and the run goes on. */
 static void
-finish_detail(const Details *details, int turn, CsCall *call, const char *model, bool of_ring)
+pass_over_model(Details *details, const char *model, const CsFailure *failure)
 {
 	CsRun	   *run = details->run;
-	const CsFailure *failure = cs_call_failure(call);
-	MemoryContext old;
+	Datum		values[3] = {
+		run->server,
+		CStringGetTextDatum(model),
+		CStringGetTextDatum(psprintf("the detail of model \"%s\" was not read: %s", model,
+									 failure->message)),
+	};
+	const char *code;
 
-	if (failure->kind != CS_FAILURE_NONE && failure->status != 404)
+	if (!is_of_one_model(failure) || ++details->failures == FAILURES_IN_A_ROW)
 		cs_failure_throw(failure);
+	cs_run_enter(run);
+	cs_state_run(&unread_statement, values, NULL);
+	code = cs_run_result_text(run, "code");
+	run->rows++;
+	run->wrote = true;
+	cs_run_leave(run);
+	ereport(WARNING,
+			(errcode(failure->sqlstate),
+			 errmsg("the detail of model \"%s\" (%s) was not read: %s", model,
+					code ? code : "without a code", failure->message),
+			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
+			 errhint("What is known of it is kept; the next refresh asks for it again.")));
+}
+
+/* The call, in its turn's context, is given back as soon as it was read: see page.c. */
+static void
+take_detail(Details *details, int turn, CsCall *call, const char *model)
+{
+	CsFailure	failure = *cs_call_failure(call);
+	Detail		detail;
+
+	if (failure.kind == CS_FAILURE_NONE &&
+		try_to_read_detail(details, model, cs_call_document(call), &detail, &failure))
+	{
+		MemoryContextReset(details->call_cxts[turn]);
+		store_detail(details, &detail);
+	}
+	else if (failure.status == 404)
+		forget_model(details->run, model);
+	else
+	{
+		pass_over_model(details, model, &failure);
+		return;
+	}
+	details->failures = 0;
+}
+
+static void
+finish_detail(Details *details, int turn, CsCall *call, const char *model, bool of_ring)
+{
+	CsRun	   *run = details->run;
+	MemoryContext old;
 
 	MemoryContextReset(run->page_cxt);
 	old = MemoryContextSwitchTo(run->page_cxt);
@@ -199,10 +332,7 @@ finish_detail(const Details *details, int turn, CsCall *call, const char *model,
 		run->ring_position = MemoryContextStrdup(run->cxt, model);
 		run->ring_left--;
 	}
-	if (failure->kind == CS_FAILURE_NONE)
-		store_detail(details, turn, model, cs_call_document(call));
-	else
-		forget_model(run, model);
+	take_detail(details, turn, call, model);
 	MemoryContextSwitchTo(old);
 	cs_run_commit(run);
 }
@@ -225,12 +355,23 @@ look_up_ids(CsRun *run, CsStatement *statement, Datum *values, char **ids)
 	return (int) n;
 }
 
+/* Each once, whether or not it could be read. */
 static int
-look_up_due(CsRun *run, char **ids)
+look_up_due(Details *details, char **ids)
 {
-	Datum		values[2] = {run->server, Int64GetDatum(BATCH)};
+	Datum		values[3] = {
+		details->run->server,
+		CStringGetTextDatum(details->due_position),
+		Int64GetDatum(BATCH),
+	};
+	int			n = look_up_ids(details->run, &due_statement, values, ids);
 
-	return look_up_ids(run, &due_statement, values, ids);
+	if (n > 0)
+	{
+		pfree(details->due_position);
+		details->due_position = MemoryContextStrdup(details->run->cxt, ids[n - 1]);
+	}
+	return n;
 }
 
 /* The next ones of the ring; at its end it begins anew. */
@@ -255,7 +396,7 @@ look_up_unseen(CsRun *run, char **ids)
 
 /* In order; the next ones are asked for as long as each goes out at once. */
 static void
-refresh_models(const Details *details, char **ids, int nids, bool of_ring)
+refresh_models(Details *details, char **ids, int nids, bool of_ring)
 {
 	CsCall	   *calls[BATCH];
 	int			begun = 0;
@@ -310,10 +451,12 @@ cs_details_refresh(CsRun *run)
 		return;
 	begin_details(run);
 	old = MemoryContextSwitchTo(run->cxt);
+	details.due_position = pstrdup("");
 	for (int i = 0; i < NPARTS; i++)
 	{
-		details.rowsets[i] = cs_rowset_begin(cs_api_resource(run->account->api, parts[i].resource),
-											 parts[i].type, run->account->server, parts[i].keys);
+		details.part_resources[i] = cs_api_resource(run->account->api, parts[i].resource);
+		details.rowsets[i] = cs_rowset_begin(details.part_resources[i], parts[i].type,
+											 run->account->server, parts[i].keys);
 		if (i == PART_MODEL)
 			cs_rowset_bind_row(details.rowsets[i], &merge_statement, 2 + i);
 		else
@@ -324,7 +467,7 @@ cs_details_refresh(CsRun *run)
 													 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(old);
 
-	while ((n = look_up_due(run, ids)) > 0)
+	while ((n = look_up_due(&details, ids)) > 0)
 		refresh_models(&details, ids, n, false);
 	while ((n = look_up_unseen(run, ids)) > 0)
 		refresh_models(&details, ids, n, true);

@@ -73,4 +73,5 @@ AS 'MODULE_PATHNAME', 'cs_sql_refresh_catalog';
 COMMENT ON PROCEDURE @extschema@.cs_refresh_catalog(text, boolean) IS
 'Reads the account''s whole catalogue into the cache, page by page, each page its own transaction (one for all inside a transaction block), writing only what changed. '
 'Goes on where an interrupted refresh stopped. CustomHub: details are read of models that seem changed and of a twentieth of the others, with full => true of all. '
+'A model whose own detail cannot be had or read keeps what is known of it: a WARNING and last_error of cs_catalog_status tell, and the next refresh asks again. '
 'NOTICEs tell the progress; cs_catalog_status too. Errors: 55P03 another refresh of the account is running; PAnnn the partner''s refusal.';

@@ -411,8 +411,13 @@ BEGIN
          detail_at = now(), detail_due = false, discontinued_at = NULL
    WHERE m.server = account AND m.model_id = model;
 
-  SELECT v.added, v.changed, v.revived, v.discontinued INTO added, changed, revived, discontinued
-    FROM cs_internal.merge_variations(account, model, variations) AS v;
+  IF variations IS NOT NULL THEN
+    SELECT v.added, v.changed, v.revived, v.discontinued INTO added, changed, revived, discontinued
+      FROM cs_internal.merge_variations(account, model, variations) AS v;
+  END IF;
+  IF placements IS NULL THEN
+    RETURN;
+  END IF;
 
   DELETE FROM cs_internal.placements AS p
    WHERE p.server = account AND p.model_id = model
@@ -442,10 +447,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) IS
-'Stores a model''s detail with all its variations, placements and print methods; nothing is read further if whole_fingerprint, the hash over all of them, is the stored one. '
+'Stores a model''s detail with all its variations, placements and print methods (NULL: the partner sent no such list, and what is known stays); nothing is read further if whole_fingerprint, the hash over all of them, is the stored one. '
 'Returns the numbers of variations, as merge_variations does, and whether the model itself was discontinued (0 or 1). A model that is not stored, or went from the list, is left alone: only the list brings models in.';
 REVOKE ALL ON FUNCTION cs_internal.merge_model_detail(text, text, cs_internal.detail_row, cs_internal.variation_row[],
   cs_internal.placement_row[], cs_internal.print_method_row[], bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.detail_unread(account text, model text, message text) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
+AS $$
+BEGIN
+  UPDATE cs_internal.catalog_runs AS r SET last_error = message, last_error_at = now() WHERE r.server = account;
+  UPDATE cs_internal.models AS m SET detail_due = true
+   WHERE m.server = account AND m.model_id = model AND NOT m.detail_due;
+  RETURN (SELECT m.code FROM cs_internal.models AS m WHERE m.server = account AND m.model_id = model);
+END $$;
+COMMENT ON FUNCTION cs_internal.detail_unread(text, text, text) IS
+'The model''s detail could not be had or read: it stays as it is, and due. Returns the model''s code.';
+REVOKE ALL ON FUNCTION cs_internal.detail_unread(text, text, text) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.merge_balance(account text, wallet cs_internal.balance_row, OUT changed bigint)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -99,7 +99,7 @@ COMMENT ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) IS
 'The list is complete, and so many rows are done; the details follow: those that are due, and as many of the others as the budget says (NULL: a twentieth; an entire run: all of them), those unseen for longest.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.details_due(account text, at_most bigint) RETURNS SETOF text
+CREATE FUNCTION cs_internal.details_due(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
@@ -107,11 +107,12 @@ AS $$
 BEGIN
   RETURN QUERY
   SELECT m.model_id FROM cs_internal.models AS m
-   WHERE m.server = account AND m.detail_due
+   WHERE m.server = account AND m.detail_due AND m.model_id > after
    ORDER BY m.model_id LIMIT at_most;
 END $$;
-COMMENT ON FUNCTION cs_internal.details_due(text, bigint) IS 'Models whose detail is to be asked for, at most so many.';
-REVOKE ALL ON FUNCTION cs_internal.details_due(text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.details_due(text, text, bigint) IS
+'Models whose detail is to be asked for, in the order of their ids, at most so many after one.';
+REVOKE ALL ON FUNCTION cs_internal.details_due(text, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.details_unseen(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
@@ -123,13 +124,13 @@ BEGIN
   SELECT m.model_id
     FROM cs_internal.models AS m
     JOIN cs_internal.catalog_runs AS r ON r.server = m.server
-   WHERE m.server = account AND m.model_id > after
+   WHERE m.server = account AND m.model_id > after AND NOT m.detail_due
      AND (m.discontinued_at IS NULL OR m.absent_run IS NULL)
      AND (m.detail_at IS NULL OR m.detail_at < r.started_at)
    ORDER BY m.model_id LIMIT at_most;
 END $$;
 COMMENT ON FUNCTION cs_internal.details_unseen(text, text, bigint) IS
-'Models whose detail this run has not read, in the order of the ring, after a model. Those that are listed while their detail is gone are among them.';
+'Models whose detail this run has not read, nor tried to, in the order of the ring, after a model. Those that are listed while their detail is gone are among them.';
 REVOKE ALL ON FUNCTION cs_internal.details_unseen(text, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.items_on_offer(account text, after text, at_most bigint) RETURNS SETOF text

@@ -150,7 +150,7 @@ CREATE VIEW @extschema@.cs_catalog_status WITH (security_barrier) AS
         SELECT FROM cs_internal.refresh_locks AS k WHERE k.serverid = s.oid) AS held) AS l;
 COMMENT ON VIEW @extschema@.cs_catalog_status IS
 'Each account''s cached catalogue: what is on offer, when the last complete refresh ended (age), when the next one is due by the server option refresh_interval (NULL: by hand, or it is running), '
-'how far a running or failed one came, and the last error. state: never, running, complete, failed.';
+'how far a running or failed one came, and the last error, also of a single model''s detail that a complete one left as it was. state: never, running, complete, failed.';
 
 GRANT SELECT ON @extschema@.cs_products, @extschema@.cs_models, @extschema@.cs_variations, @extschema@.cs_placements,
   @extschema@.cs_print_methods, @extschema@.cs_balance, @extschema@.cs_prices, @extschema@.cs_price_history,

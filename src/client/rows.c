@@ -549,12 +549,25 @@ cs_rows_count(const CsResource *resource, const CsJson *document)
 	return cs_json_type(root) == CS_JSON_NULL ? -1 : count_below(resource, 0, root);
 }
 
+static const CsJson *
+outermost_list(const CsResource *resource, const CsJson *document)
+{
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+
+	return resource->lists[0] && cs_json_type(root) != CS_JSON_NULL ?
+		list_below(resource, 0, root) : NULL;
+}
+
+bool
+cs_rows_has_list(const CsResource *resource, const CsJson *document)
+{
+	return outermost_list(resource, document) != NULL;
+}
+
 const CsJson *
 cs_rows_first(const CsResource *resource, const CsJson *document)
 {
-	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
-	const CsJson *list = resource->lists[0] && cs_json_type(root) != CS_JSON_NULL ?
-		list_below(resource, 0, root) : NULL;
+	const CsJson *list = outermost_list(resource, document);
 
 	return list && rows_in(list) > 0 ? row_at(list, 0) : NULL;
 }

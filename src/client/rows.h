@@ -50,6 +50,9 @@ extern int64 cs_rows_store(CsRowReader *reader, const CsJson *document, int64 ma
 /* How many rows the document has; -1 if the list that holds them is not there. */
 extern int64 cs_rows_count(const CsResource *resource, const CsJson *document);
 
+/* Is the (outermost) list there, if only an empty one? */
+extern bool cs_rows_has_list(const CsResource *resource, const CsJson *document);
+
 /* The first element of the document's (outermost) list; NULL if there is none. */
 extern const CsJson *cs_rows_first(const CsResource *resource, const CsJson *document);
 

@@ -104,4 +104,93 @@ sql(q{CALL cs_refresh_catalog('hub')}) for 1 .. 10;
 is(sql(qq{SELECT count(*) FROM cs_variations WHERE product_id = '$model' AND discontinued_at IS NULL}), $skus, 'until its detail is there again');
 is(sql(q{SELECT products = 30 AND skus = (SELECT count(*) FROM cs_variations WHERE server = 'hub' AND discontinued_at IS NULL) FROM cs_catalog_status WHERE server = 'hub'}), 't', 'which counts');
 
+# ---- One model among others ----
+
+create_account($node, 'models', api => 'customhub-v1', base_url => $partner->url, auth_url => $partner->url, detail_budget => 0,
+	secrets => { api_key => 'ek', secret_key => 'esk' });
+
+# The list of models with this revision, and their details; JSON, or a status.  What the refresh told.
+sub refreshed_models
+{
+	my ($revision, %details) = @_;
+	my @models = map {qq({"id": "$_", "code": "C-$_", "name": "Shirt $revision"})} sort keys %details;
+
+	$partner->clear;
+	$partner->answers('POST /api/PartnerAuthentication/auth' => '{"accessToken": "t", "expired": "2099-05-19T19:00:00+00:00"}');
+	$partner->answers('GET /api/v1/balance' => '{"data": {"balance": 0}}');
+	$partner->answers('GET /api/v1/models?pageSize=100&page=1' => sprintf('{"data": {"models": [%s], "pagination": {"totalCount": %d, "hasMore": false}}}',
+			join(', ', @models), scalar @models));
+	$partner->answers("GET /api/v1/models/$_" => $details{$_} =~ /^\d+$/ ? ('{}', status => $details{$_}) : $details{$_}) for keys %details;
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nCALL cs_refresh_catalog('models')", on_error_stop => 0);
+	return $err =~ s/^psql:<stdin>:\d+: //mgr;
+}
+
+# A detail; what is given replaces a list.
+sub detail
+{
+	my ($id, %more) = @_;
+	my %lists = (
+		variations => qq([{"id": "v-$id", "sku": "S-$id"}]),
+		placements => '[{"code": "width1", "printMethods": [{"code": "DTF", "price": 2.50}]}]', %more);
+
+	return qq({"data": {"id": "$id") . join('', map {qq(, "$_": $lists{$_})} grep { defined $lists{$_} } sort keys %lists) . '}}';
+}
+
+# Of each model what is on offer, and how many placements and print methods it has.
+sub models_known
+{
+	return sql(q{SELECT string_agg(concat_ws(' ', model_id, (SELECT sku FROM cs_variations WHERE server = 'models' AND product_id = model_id AND discontinued_at IS NULL),
+		(SELECT count(*) FROM cs_placements WHERE server = 'models' AND product_id = model_id), (SELECT count(*) FROM cs_print_methods WHERE server = 'models' AND product_id = model_id)),
+		', ' ORDER BY model_id) FROM cs_models WHERE server = 'models'});
+}
+
+sub details_asked { return join ' ', map { m{/models/(\w+)$} ? $1 : () } $partner->lines; }
+
+my @letters = 'a' .. 'f';
+refreshed_models(1, map { $_ => detail($_) } @letters);
+is(models_known(), join(', ', map {"$_ S-$_ 1 1"} @letters), 'models with their details');
+
+my %odd = (
+	a => detail('a', variations => '[{"id": "v-a", "sku": null}]'),
+	b => '{"data": null}',
+	c => 500,
+	d => detail('d', variations => undef, placements => 'null'),
+	e => detail('e', variations => '[]', placements => '[]'),
+	f => detail('f', images => '[{"url": "u"}]'));
+my $told = refreshed_models(2, %odd, g => detail('g'));
+my %why = (
+	a => 'PA006: the detail of model "a" (C-a) was not read: malformed answer from server "models": resource "variations", row 1, field "sku": required, but missing',
+	b => 'PA006: the detail of model "b" (C-b) was not read: malformed answer from server "models": resource "model": the answer is empty',
+	c => 'PA500: the detail of model "c" (C-c) was not read: CustomHub v1 answered with HTTP status 500',
+	f => 'PA006: the detail of model "f" (C-f) was not read: malformed answer from server "models": resource "model", row 1, field "images": ');
+like($told, qr/^WARNING:  \Q$why{$_}\E/m, "the detail of $_ cannot be had or read: that is told") for sort keys %why;
+is(() = $told =~ /^WARNING/mg, 4, 'of no other');
+is(() = $told =~ /^HINT:  What is known of it is kept; the next refresh asks for it again\.$/mg, 4, 'with what becomes of it');
+unlike($told, qr/ERROR/, 'and the refresh goes on');
+is(models_known(), 'a S-a 1 1, b S-b 1 1, c S-c 1 1, d S-d 1 1, e 0 0, f S-f 1 1, g S-g 1 1',
+	'what is not told stays as it was known, also a list that is not there; one that is empty says that there are none');
+is(sql(q{SELECT state, last_error ~ '^the detail of model "f" was not read: malformed' FROM cs_catalog_status WHERE server = 'models'}), 'complete|t', 'the status has the last one');
+details_asked();
+$told = refreshed_models(2, %odd, g => detail('g'), map { $_ => detail($_, variations => qq([{"id": "v-$_", "sku": "T-$_"}])) } qw(a b c f));
+is(details_asked(), 'a b c f', 'they alone are asked for again');
+unlike($told, qr/WARNING|ERROR/, 'in peace');
+is(models_known(), 'a T-a 1 1, b T-b 1 1, c T-c 1 1, d S-d 1 1, e 0 0, f T-f 1 1, g S-g 1 1', 'and taken');
+$partner->answers('GET /api/v1/models/d' => $odd{d}, times => 3);
+is(sql("SELECT count(*) FROM cs_$_('d', server => 'models')"), 0, "live, a list that is not there has no rows: $_") for qw(variations placements print_methods);
+
+# ---- All of them ----
+
+my %details = map { $_ => 500 } 'a' .. 'p';
+$told = refreshed_models(3, %details);
+is(() = $told =~ /^WARNING/mg, 9, 'so many in a row');
+like($told, qr/^ERROR:  PA500: /m, 'are not about single models');
+cmp_ok(() = split(/ /, details_asked()), '<=', 10 + 4, 'which are not all asked for');
+is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'models'}), 'failed', 'and fail the refresh');
+$told = refreshed_models(3, %details, a => 403);
+like($told, qr/^ERROR:  PA403: /m, 'a key that may not is about none');
+unlike($told, qr/WARNING/, 'at once');
+$told = refreshed_models(3, %details, e => detail('e'), map { $_ => detail($_) } 'm' .. 'p');
+unlike($told, qr/ERROR/, 'a model that is there between them');
+is(() = $told =~ /^WARNING/mg, 11, 'shows that they are single ones');
+
 done_testing();
