@@ -69,11 +69,17 @@ COMMENT ON FUNCTION @extschema@.cs_resubmit_order(text, text, text) IS
 'Queues a failed, rejected or cancelled order again under a new external id, linked to the old one by replaces. '
 'CustomHub answers the same refusal (402 INSUFFICIENT_BALANCE) to the same id, also after a top-up. PA012 for an order in another state, or submitted again already.';
 
+CREATE FUNCTION @extschema@.cs_resubmit_order(id bigint, external_id text) RETURNS @extschema@.cs_orders
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'cs_sql_resubmit_order';
+COMMENT ON FUNCTION @extschema@.cs_resubmit_order(bigint, text) IS 'The same by local id.';
+
 CREATE FUNCTION @extschema@.cs_order(id text, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
 LANGUAGE c STABLE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_order';
 COMMENT ON FUNCTION @extschema@.cs_order(text, text) IS
-'The stored order with this local, external or remote id. PA404 if there is none, 21000 if it means several.';
+'The stored order with this local, external or remote id; where a server is named, its external or remote id alone, for those may look like the local id of another. '
+'PA404 if there is none, 21000 if it means several.';
 
 CREATE FUNCTION @extschema@.cs_order(id bigint) RETURNS @extschema@.cs_orders
 LANGUAGE c STABLE STRICT PARALLEL UNSAFE
@@ -95,7 +101,7 @@ RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_order_status';
 COMMENT ON FUNCTION @extschema@.cs_order_status(text, interval, text) IS
-'State of the order with this local, external or remote id. If what is known is older than max_age (default '
+'State of the order with this id, as for cs_order. If what is known is older than max_age (default '
 'cupsource.max_age) and the order is open at the partner, it is asked first, and the errors of that are thrown.';
 
 CREATE FUNCTION @extschema@.cs_order_status(id bigint, max_age interval DEFAULT NULL) RETURNS text
@@ -110,6 +116,11 @@ AS 'MODULE_PATHNAME', 'cs_sql_order_tracking';
 COMMENT ON FUNCTION @extschema@.cs_order_tracking(text, text) IS
 'Asks the partner for the parcels of an order now and stores them; rows as in cs_shipments. Source: Cup Source v1 GET '
 '/orders/{id}/tracking, CustomHub GET /api/v1/orders/{orderId}.';
+
+CREATE FUNCTION @extschema@.cs_order_tracking(id bigint) RETURNS SETOF @extschema@.cs_shipments
+LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 2
+AS 'MODULE_PATHNAME', 'cs_sql_order_tracking';
+COMMENT ON FUNCTION @extschema@.cs_order_tracking(bigint) IS 'The same by local id.';
 
 CREATE FUNCTION @extschema@.cs_cancel_order(id text, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -132,6 +143,12 @@ COMMENT ON FUNCTION @extschema@.cs_resolve_order(text, text, text, text) IS
 'Says what became of an uncertain or failed order: placed (with the partner''s remote_id; it is followed from now on), '
 'retry (it is not there: send it again), failed (it is not there and shall not be). PA012 in another state.';
 
+CREATE FUNCTION @extschema@.cs_resolve_order(id bigint, action text, remote_id text DEFAULT NULL)
+RETURNS @extschema@.cs_orders
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'cs_sql_resolve_order';
+COMMENT ON FUNCTION @extschema@.cs_resolve_order(bigint, text, text) IS 'The same by local id.';
+
 CREATE FUNCTION @extschema@.cs_quote_order(lines jsonb, ship_to jsonb, options jsonb DEFAULT NULL,
   server text DEFAULT NULL,
   OUT currency text, OUT items_subtotal numeric, OUT shipping_cost numeric,
@@ -153,6 +170,11 @@ COMMENT ON FUNCTION @extschema@.cs_add_designs(text, integer, jsonb, text) IS
 'Adds designs [{url, placement, width_inches, height_inches, print_method}] to a line (from 1) of an order that is '
 'still ApprovalPending, replacing those of the same placement; returns the order with its new cost (CustomHub; 0A000 '
 'elsewhere). The partner''s answer is an event designs_added of cs_order_events. It does not roll back at the partner. Errors: PA409 ORDER_NOT_MUTABLE, PA400 as for cs_create_order.';
+
+CREATE FUNCTION @extschema@.cs_add_designs(order_id bigint, line integer, designs jsonb) RETURNS @extschema@.cs_orders
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'cs_sql_add_designs';
+COMMENT ON FUNCTION @extschema@.cs_add_designs(bigint, integer, jsonb) IS 'The same by local id.';
 
 CREATE FUNCTION @extschema@.cs_resume(server text DEFAULT NULL) RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -129,13 +129,13 @@ text_argument(FunctionCallInfo fcinfo, int n)
 int64
 cs_order_argument(FunctionCallInfo fcinfo, int id, int server, Oid *serverid)
 {
-	const char *text = text_argument(fcinfo, id);
-
-	if (text == NULL)
+	if (PG_ARGISNULL(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the order's id must not be null")));
-	return cs_order_find(text, text_argument(fcinfo, server), serverid);
+	if (PG_NARGS() <= server)
+		return cs_order_find_local(PG_GETARG_INT64(id), serverid);
+	return cs_order_find(text_argument(fcinfo, id), text_argument(fcinfo, server), serverid);
 }
 
 Datum

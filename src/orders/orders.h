@@ -44,13 +44,17 @@ extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 extern Oid	cs_order_form_arguments(FunctionCallInfo fcinfo, CsOrderForm *form);
 
 /*
- * The order that 'id' (local, external or remote; server encoding) means for
- * the current user; 'server' may be NULL.  Throws PA404 and 21000.
+ * The order that 'id' (server encoding) means for the current user: local,
+ * external or remote if 'server' is NULL, else external or remote, since those
+ * may be numbers, too.  Throws PA404 and 21000.
  */
 extern int64 cs_order_find(const char *id, const char *server, Oid *serverid);
 extern int64 cs_order_find_local(int64 id, Oid *serverid);
 
-/* The same for a text argument of a function and its argument "server". */
+/*
+ * The same for a text argument of a function and its argument "server"; of one
+ * that has no such argument, for its bigint, the local id.
+ */
 extern int64 cs_order_argument(FunctionCallInfo fcinfo, int id, int server, Oid *serverid);
 
 /*

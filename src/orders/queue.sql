@@ -527,14 +527,15 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 #variable_conflict use_column
 DECLARE
   hits integer;
+  ids text;
 BEGIN
-  SELECT count(*), min(f.id), min(f.serverid::text)::oid
-    INTO hits, order_find.id, order_find.serverid
+  SELECT count(*), min(f.id), min(f.serverid::text)::oid, string_agg(f.id::text, ', ' ORDER BY f.id)
+    INTO hits, order_find.id, order_find.serverid, ids
     FROM (SELECT o.id, s.oid AS serverid
             FROM cs_internal.orders AS o
             JOIN pg_foreign_server AS s ON s.srvname = o.server::name
             JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
-           WHERE (o.id = local_id
+           WHERE (o.id = local_id AND order_find.server IS NULL
                   OR o.id IN (SELECT e.id FROM cs_internal.orders AS e, cs_internal.visible_servers AS v
                                WHERE e.server = v.server AND e.external_id = wanted)
                   OR o.id IN (SELECT r.id FROM cs_internal.orders AS r, cs_internal.visible_servers AS v
@@ -545,16 +546,17 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'PA404',
       MESSAGE = format('order "%s" does not exist', coalesce(wanted, local_id::text))
                 || CASE WHEN server IS NULL THEN '' ELSE format(' on server "%s"', server) END,
-      HINT = 'An order is found by its local id, external id or remote id in cs_orders.';
+      HINT = 'An order is found by its external or remote id in cs_orders, or by its local id as bigint.';
   ELSIF hits > 1 THEN
     RAISE EXCEPTION USING ERRCODE = 'cardinality_violation',
       MESSAGE = format('"%s" means more than one order', wanted),
-      HINT = 'Pass the local id as bigint, or name the server.';
+      DETAIL = format('Their local ids are %s.', ids),
+      HINT = 'Pass the local id as bigint' || CASE WHEN server IS NULL THEN ', or name the server.' ELSE '.' END;
   END IF;
   RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_find(text, bigint, text, oid) IS
-'The one order that a text (local, external or remote id) or a bigint (local id) means for a user; PA404 if there is none that he may see.';
+'The one order that a text (local, external or remote id; at a server external or remote) or a bigint (local id) means for a user; PA404 if there is none that he may see.';
 REVOKE ALL ON FUNCTION cs_internal.order_find(text, bigint, text, oid) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_knowledge(order_id bigint)

@@ -2,6 +2,7 @@
 # the partner gets, what comes back, and that nothing is sent that should not be.
 use strict;
 use warnings;
+use CupsourceReplay qw(refusal);
 use CupsourceTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -357,6 +358,30 @@ wait_for_state($node, 'held', 'placed');
 is(query_state($node, q{SELECT cs_order_status('nobody')}), 'PA404', 'an unknown order is PA404');
 is(query_state($node, q{SELECT cs_order('call-1')}), '21000', 'an id of several accounts is not guessed');
 is($node->safe_psql('postgres', q{SELECT external_id FROM cs_order('call-1', 'hub')}), 'call-1', 'the server decides');
+
+# External ids that are numbers, as local ids are.
+my ($local, $other) = split /\|/, $node->safe_psql('postgres', q{
+	SELECT o.id, (SELECT max(p.id) FROM cs_orders AS p WHERE p.server = 'hub' AND p.id <> o.id) FROM cs_orders AS o WHERE o.external_id = 'held'});
+$node->safe_psql('postgres', 'SELECT ' . order('hub', $local));
+my ($number) = split /\|/, $node->safe_psql('postgres', "SELECT id FROM cs_orders WHERE external_id = '$local'");
+is(refusal($node, "SELECT cs_order('$local')") =~ s/^SQL statement.*\n//mr, <<"END", 'a number that is one order\'s external and another\'s local id is not guessed');
+ERROR:  21000: "$local" means more than one order
+DETAIL:  Their local ids are $local, $number.
+HINT:  Pass the local id as bigint, or name the server.
+END
+is($node->safe_psql('postgres', "SELECT id FROM cs_order($local)"), $local, 'a bigint is the local id');
+is($node->safe_psql('postgres', "SELECT id FROM cs_order('$local', 'hub')"), $number, 'the server makes it the external one');
+is(query_state($node, "SELECT cs_cancel_order('$other', 'hub')"), 'PA404', 'also where there is no order of that number');
+is($node->safe_psql('postgres', "SELECT cs_order_status($local), cs_order_status('$local', server => 'hub')"), 'placed|placed', 'their states,');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cs_order_tracking($number)"), 0, 'their parcels,');
+is($node->safe_psql('postgres', qq{SELECT id FROM cs_add_designs($number, 1, '[{"url": "https://x.example/a.png", "placement": "width1",
+	"width_inches": 1, "height_inches": 1}]')}), $number, 'their designs,');
+is($node->safe_psql('postgres', "SELECT id FROM cs_cancel_order($number)"), $number, 'their end');
+is($node->safe_psql('postgres', "SELECT replaces FROM cs_resubmit_order($number, '$local again')"), $number, 'and what follows are asked for by the local id,');
+my $unclear = $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'uncertain', poll_at = NULL WHERE external_id = 'hang_after' AND server = 'shop_v1' RETURNING id});
+is($node->safe_psql('postgres', "SELECT id, state, remote_id FROM cs_resolve_order($unclear, 'placed', 'ord_81723')"), "$unclear|placed|ord_81723", 'as hints say');
+is(query_state($node, "SELECT $_"), '22004', "no id: $_") for "cs_resolve_order(NULL::bigint, 'retry')", "cs_resubmit_order(NULL::bigint, 'x')",
+  'cs_order_tracking(NULL::bigint)', "cs_add_designs(NULL::bigint, 1, '[]')";
 
 # Nobody sees or uses an account without USAGE.
 $node->safe_psql('postgres', 'CREATE ROLE guest LOGIN');
