@@ -200,7 +200,8 @@ typedef struct CsOrderApi
 	/*
 	 * The fields of the order form that this API can express, as in form.c's
 	 * table ("lines.designs.url"); ended by NULL.  Everything else is refused
-	 * by name.  'quote_fields' are those of a quote; without a quote_path it is
+	 * by name.  'quote_fields' are those of a quote, which takes the form of an
+	 * order and leaves alone what has no price; without a quote_path it is
 	 * estimated here, and NULL: not even that.
 	 */
 	const char *const *fields;

@@ -411,30 +411,21 @@ static const CsOrderStatus statuses[] =
 };
 
 /* USD is the only currency of v1 and is not sent. */
-static const char *const order_fields[] =
-{
-	"lines.sku", "lines.variation_id", "lines.quantity",
-	"lines.designs.url", "lines.designs.placement", "lines.designs.width_inches",
-	"lines.designs.height_inches", "lines.designs.print_method",
-	"ship_to.name", "ship_to.line1", "ship_to.city", "ship_to.state", "ship_to.postal_code",
-	"ship_to.country", "ship_to.phone", "ship_to.email",
-	"bill_to.name", "bill_to.line1", "bill_to.city", "bill_to.state", "bill_to.postal_code",
-	"bill_to.country", "bill_to.phone", "bill_to.email",
-	"customer.name", "customer.email", "customer.phone",
-	"currency", "is_gift", "is_rush", "notes", "extra",
-	NULL
-};
+#define ORDER_FIELDS \
+	"lines.sku", "lines.variation_id", "lines.quantity", \
+	"lines.designs.url", "lines.designs.placement", "lines.designs.width_inches", \
+	"lines.designs.height_inches", "lines.designs.print_method", \
+	"ship_to.name", "ship_to.line1", "ship_to.city", "ship_to.state", "ship_to.postal_code", \
+	"ship_to.country", "ship_to.phone", "ship_to.email", \
+	"bill_to.name", "bill_to.line1", "bill_to.city", "bill_to.state", "bill_to.postal_code", \
+	"bill_to.country", "bill_to.phone", "bill_to.email", \
+	"customer.name", "customer.email", "customer.phone", \
+	"currency", "is_gift", "is_rush", "notes", "extra"
 
-static const char *const quote_fields[] =
-{
-	"lines.sku", "lines.variation_id", "lines.quantity",
-	"lines.designs.url", "lines.designs.placement", "lines.designs.width_inches",
-	"lines.designs.height_inches", "lines.designs.print_method",
-	"ship_to.name", "ship_to.line1", "ship_to.city", "ship_to.state", "ship_to.postal_code",
-	"ship_to.country", "ship_to.phone", "ship_to.email",
-	"shipping_method", "currency", "is_rush", "extra",
-	NULL
-};
+static const char *const order_fields[] = {ORDER_FIELDS, NULL};
+
+/* An order's form is a quote's, too; what has no price is left out of the body. */
+static const char *const quote_fields[] = {ORDER_FIELDS, "shipping_method", NULL};
 
 /* Sections "Create order" and "Get a cost estimate". */
 static const char *const required_fields[] =

@@ -157,7 +157,7 @@ CREATE FUNCTION @extschema@.cs_quote_order(lines jsonb, ship_to jsonb, options j
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000
 AS 'MODULE_PATHNAME', 'cs_sql_quote_order';
 COMMENT ON FUNCTION @extschema@.cs_quote_order(jsonb, jsonb, jsonb, text) IS
-'What an order would cost, without placing it. Form as for cs_create_order; designs need no url. CustomHub is asked '
+'What an order would cost, without placing it. Form as for cs_create_order, of which what has no price is not sent; designs need no url. CustomHub is asked '
 '(POST /api/v1/orders/quote). Cup Source gives no quotes: the row is estimated from the prices of the cached catalogue, '
 'says so (estimated), needs no address, and its total is that of the items alone, without shipping. Errors: 22023 (the '
 'form; for an estimate also an item without a cached price), PA4xx (the partner refuses).';

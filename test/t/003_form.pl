@@ -285,9 +285,11 @@ is(order('cupsource-v1', 'x', $cup, $portland, '{"extra": {}}'), qq({"items":[{"
 
 # ---- quotes and designs ----
 
-is( quote('customhub-v1', "[$shirt]", "{$jane}", '{"notes": "x"}'),
-	"22023 quote form is not valid for API \"customhub-v1\"\noptions.notes: cannot be expressed by CustomHub v1",
-	'a quote has fields of its own');
+is( quote('customhub-v1', "[$shirt]", "{$jane}", qq({"notes": "x", "is_gift": true, "customer": {"name": "Jane"}, "bill_to": {$jane}})),
+	quote('customhub-v1', "[$shirt]", "{$jane}", 'null'), 'a quote takes what an order does, and asks for the price of the same');
+is( quote('customhub-v1', "[$shirt]", "{$jane}", '{"net_terms": "30"}'),
+	"22023 quote form is not valid for API \"customhub-v1\"\noptions.net_terms: cannot be expressed by CustomHub v1",
+	'not more');
 is( $node->safe_psql('postgres', "SELECT designs_outcome('[$design]')"), qq({"designs":[$design_sent]}), 'designs for a placed order');
 is( $node->safe_psql('postgres', "SELECT designs_outcome('[$design, {\"url\": \"https://a/b\", \"placement\": \"width1\"}]')"),
 	"22023 list of designs is not valid\ndesigns[1].width_inches: is required\ndesigns[1].height_inches: is required\n"
