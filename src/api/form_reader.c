@@ -218,6 +218,13 @@ is_https_url(const char *string, size_t length)
 	return true;
 }
 
+/* Endings of files that are, and that surely are not, PNG or JPEG. */
+static const char *const accepted_endings[] = {"png", "jpg", "jpeg", NULL};
+static const char *const refused_endings[] = {
+	"ai", "avif", "bmp", "eps", "gif", "heic", "ico", "pdf", "psd", "svg", "tif", "tiff", "webp",
+	"zip", NULL
+};
+
 /* What follows the last dot of the path's last name, up to the query; "" if there is no dot. */
 static const char *
 file_ending(const char *url)
@@ -236,13 +243,11 @@ file_ending(const char *url)
 }
 
 static bool
-ends_as_image(const char *url)
+is_one_of(const char *ending, const char *const *endings)
 {
-	static const char *const endings[] = {"png", "jpg", "jpeg"};
-	const char *ending = file_ending(url);
 	size_t		length = strcspn(ending, "?#");
 
-	for (size_t i = 0; i < lengthof(endings); i++)
+	for (int i = 0; endings[i]; i++)
 		if (strlen(endings[i]) == length && pg_strncasecmp(ending, endings[i], length) == 0)
 			return true;
 	return false;
@@ -307,20 +312,29 @@ read_measure(CsFormReader *reader, const CsValue *value)
 }
 
 /*
- * The URL of a design.  What its file's ending says is only doubtful, since the
- * partner looks at the file itself, which a service may make by a query.
+ * The URL of a design.  A format that its file's ending gives away is refused;
+ * an ending that says nothing (a signed or computed URL) is only doubtful,
+ * since the partner looks at the file itself.
  */
 static const char *
 read_url(CsFormReader *reader, const char *url, size_t length)
 {
+	const char *ending;
+
 	if (!is_https_url(url, length))
 	{
 		cs_form_complain_by(reader, CS_RULE_DESIGN_SOURCE, "must be an https URL");
 		return NULL;
 	}
-	if (!ends_as_image(url))
-		cs_form_warn(reader, CS_RULE_DESIGN_FORMAT,
-					 "does not say that it is a PNG or JPEG file");
+	ending = file_ending(url);
+	if (is_one_of(ending, accepted_endings))
+		return url;
+	if (is_one_of(ending, refused_endings))
+	{
+		cs_form_complain_by(reader, CS_RULE_DESIGN_FORMAT, "must be a PNG or JPEG file");
+		return NULL;
+	}
+	cs_form_warn(reader, CS_RULE_DESIGN_FORMAT, "does not say that it is a PNG or JPEG file");
 	return url;
 }
 

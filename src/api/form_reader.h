@@ -21,7 +21,7 @@ typedef enum CsFieldKind
 	CS_FIELD_COUNTRY,			/* const char *: ISO 3166-1 alpha-2 */
 	CS_FIELD_DAYS,				/* const char *: a number of days, as a string or a number */
 	CS_FIELD_CURRENCY,			/* const char *: three letters */
-	CS_FIELD_URL,				/* const char *: https */
+	CS_FIELD_URL,				/* const char *: https, of a PNG or JPEG file */
 	CS_FIELD_TIME,				/* const char *: ISO 8601 with offset */
 	CS_FIELD_QUANTITY,			/* const char *: the text of an integer */
 	CS_FIELD_MEASURE,			/* const char *: the text of a number */

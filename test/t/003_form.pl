@@ -241,7 +241,12 @@ for my $case (
 			[ 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]),
 				"{$jane}" ],
 			'lines[0].designs[0].url: must be an https URL' ] }
-		'https://', 'https:///x.png', 'ftp://a/b.png', 'https://a/b c.png', '//a/b.png', ''))
+		'https://', 'https:///x.png', 'ftp://a/b.png', 'https://a/b c.png', '//a/b.png', ''),
+	(map { [ "the file $_", 'customhub-v1',
+			[ 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]),
+				"{$jane}" ],
+			'lines[0].designs[0].url: must be a PNG or JPEG file' ] }
+		'https://a/b.gif', 'https://a/x.png/b.PDF', 'https://a/b.svg?x=a.png', 'https://a/b.tiff#a.png'))
 {
 	my ($what, $api, $arguments, @violations) = @$case;
 
@@ -260,8 +265,7 @@ like(order('customhub-v1', "\xc3\xa9" x 100, "[$shirt]", "{$jane}"), qr/^\{"exte
 	'100 characters of two bytes');
 like(order('customhub-v1', 'x', qq([{"sku": "a", "quantity": 1, "designs": [{"url": "$_", "placement": "p", "width_inches": 1, "height_inches": 1}]}]), "{$jane}"),
 	qr/^\{"externalOrderId":"x"/, "the file $_")
-  for 'https://a/b.PNG', 'https://a/b.jpg?v=1.gif', 'https://a/b.c/d.jpeg', 'https://a.pdf', 'https://a.pdf/b', 'https://a/b?id=7',
-  'https://a/b.gif?fm=png', 'https://a/render.svg?format=png';
+  for 'https://a/b.PNG', 'https://a/b.jpg?v=1.gif', 'https://a/b.c/d.jpeg', 'https://a.pdf', 'https://a.pdf/b', 'https://a/b?id=7';
 like(order('customhub-v1', 'x', "[$shirt]", '{"name": "n", "line1": "a", "city": "b", "postal_code": "1", "country": "TR"}'),
 	qr/"country":"TR"/, 'an address abroad without a state');
 like(order('customhub-v1', 'x', "[$shirt]", "{$jane, \"phone\": null}", '{"notes": null, "extra": null}'),
