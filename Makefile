@@ -13,7 +13,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\([^']*\)'.*/\1/p" cupsour
 # [0] PostgreSQL only
 BASE     = errors guc state
 # [1] memory that all processes share
-SHARED   = shmem budget limiter stats contact tokens wake launch serve refreshers handoff
+SHARED   = shmem budget limiter stats contact tokens changes wake launch serve refreshers handoff
 # [1] one door per library
 WIRE     = http_wait http_transfer http_answer http json_scan json_tree json parse datum writer sign signature
 # [2] what the partners' documents say

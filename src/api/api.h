@@ -220,6 +220,7 @@ typedef struct CsOrderApi
 	int			max_designs;	/* over all lines */
 	int			max_quantity;	/* of a line */
 	const char *only_currency;
+	bool		demands_minimum;	/* a line must reach its item's minimum; else that is a warning */
 
 	/* The code of a violation, by rule; NULL: that of CS_RULE_FORM, which has one. */
 	const char *rule_codes[CS_RULES];

@@ -277,6 +277,7 @@ static const CsOrderApi orders =
 	.quote_fields = order_fields,	/* an estimate leaves alone what has no price */
 	.required = required_fields,
 	.quote_required = cs_cupsource_quote_required,
+	.demands_minimum = true,	/* "All line items must meet MOQs." */
 	.rule_codes = {[CS_RULE_FORM] = "400"},	/* no document of Cup Source has codes but the statuses */
 	.write_order = write_order,
 	.statuses = cs_cupsource_statuses,

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "src/catalog/run.h"
+#include "src/shared/changes.h"
 
 #define NOTICE_INTERVAL_MS 5000
 #define CHECKPOINT_INTERVAL_MS 1000
@@ -388,6 +389,8 @@ end_batch(CsRun *run, bool wait_for_disk)
 								 GUC_ACTION_LOCAL, true, 0, false);
 	run->commit();
 	MemoryContextSwitchTo(old);
+	if (run->wrote)
+		cs_catalog_changed();
 	run->wrote = false;
 	INSTR_TIME_SET_CURRENT(run->committed);
 }
@@ -406,6 +409,8 @@ cs_run_commit(CsRun *run)
 		end_batch(run, false);
 		check_account(run);
 	}
+	else if (run->wrote)
+		cs_catalog_changed();	/* as far as this session is concerned */
 	if (milliseconds_since(run->noticed) >= NOTICE_INTERVAL_MS)
 		tell_progress(run);
 }

@@ -1,10 +1,7 @@
 /*
  * check.c
  *	  What is wrong with an order, before it is stored: the rules of the
- *	  documents, without the network.
- *
- * Only the form's own faults keep an order from being stored.  The cached
- * catalogue may be older than the partner's: it is asked for cs_check_order.
+ *	  documents, by form and cached catalogue, without the network.
  */
 #include "postgres.h"
 
@@ -36,11 +33,26 @@ cs_order_api(const ForeignServer *server)
 	return api;
 }
 
+static void
+find_all(MemoryContext cxt, const ForeignServer *server, const CsApi *api,
+		 const CsOrderForm *form, CsFindings *findings)
+{
+	MemoryContext old;
+	const CsForm *read = cs_form_check(cxt, api, CS_FORM_ORDER, form->external_id, form->lines,
+									   form->ship_to, form->options, findings);
+
+	old = MemoryContextSwitchTo(cxt);
+	cs_rules_check(server, api, read, findings);
+	MemoryContextSwitchTo(old);
+}
+
 void
 cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource order form",
 											  ALLOCSET_DEFAULT_SIZES);
+	const CsApi *api = cs_order_api(server);
+	CsFindings	findings = {0};
 
 	if (form->external_id == NULL)
 		ereport(ERROR,
@@ -51,8 +63,8 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("lines must not be null")));
-	cs_form_read(cxt, cs_order_api(server), CS_FORM_ORDER, form->external_id, form->lines,
-				 form->ship_to, form->options);
+	find_all(cxt, server, api, form, &findings);
+	cs_form_throw(api, CS_FORM_ORDER, &findings);
 	MemoryContextDelete(cxt);
 }
 
@@ -70,10 +82,7 @@ cs_sql_check_order(PG_FUNCTION_ARGS)
 	server = cs_server_check(cs_order_form_arguments(fcinfo, &form), GetUserId());
 	api = cs_order_api(server);
 	InitMaterializedSRF(fcinfo, 0);
-	cs_rules_check(server,
-				   cs_form_check(CurrentMemoryContext, api, CS_FORM_ORDER, form.external_id,
-								 form.lines, form.ship_to, form.options, &findings),
-				   &findings);
+	find_all(CurrentMemoryContext, server, api, &form, &findings);
 	for (const CsFinding *finding = findings.first; finding; finding = finding->next)
 	{
 		Datum		values[4] = {

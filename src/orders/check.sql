@@ -57,7 +57,7 @@ COMMENT ON FUNCTION @extschema@.cs_check_order(jsonb, jsonb, text, jsonb, text) 
 'in the form, as lines[0].designs[1].placement; code: the error code that the partner would answer with (Cup Source has '
 'none but the status 400). severity error: cs_create_order, cs_enqueue_order, the trigger and INSERT INTO cs_orders '
 'refuse the order, all errors in one DETAIL, before anything is stored. severity warning: it is accepted, and may be '
-'refused by the partner; so for all that the cached catalogue says against it, which may be older than the partner''s.';
+'refused by the partner; so for an item that the cached catalogue does not know, which never blocks an order.';
 
 CREATE FUNCTION cs_internal.order_estimate(account text, kind text, names text[], quantities bigint[],
   OUT currency text, OUT items_subtotal numeric, OUT total numeric, OUT per_item jsonb)

@@ -1,18 +1,33 @@
 /*
  * items.c
  *	  What the cached catalogue knows of the items that are ordered.
+ *
+ * An order is checked in the transaction of whoever inserts it, so what was
+ * read once is kept in the process: an ERP orders the same items again and
+ * again, and even one statement an order would cost as much as inserting it.
+ * All that is kept is forgotten when a refresh has changed any catalogue,
+ * after some seconds in any case (somebody may have written the tables
+ * otherwise), and when it has become too much.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "src/base/state.h"
 #include "src/orders/items.h"
+#include "src/shared/changes.h"
 #include "src/wire/parse.h"
+
+#define KEPT_SECONDS 10
+#define KEPT_ITEMS 2000
+#define BUCKETS 1024			/* a power of two */
 
 /* As cs_internal.items_known calls them. */
 static const char *const names[CS_ITEM_NAMES] =
@@ -21,6 +36,61 @@ static const char *const names[CS_ITEM_NAMES] =
 	[CS_ITEM_PRODUCT_ID] = "product_id",
 	[CS_ITEM_VARIATION_ID] = "variation_id",
 };
+
+typedef struct Kept
+{
+	MemoryContext cxt;			/* holds all of the following */
+	CsItem	  **buckets;
+	int			n;
+	uint64		changes;		/* of the catalogues, when the first was read */
+	TimestampTz since;
+} Kept;
+
+static Kept kept = {0};
+
+static void
+forget(void)
+{
+	if (kept.cxt == NULL)
+		kept.cxt = AllocSetContextCreate(TopMemoryContext, "cupsource items",
+										 ALLOCSET_DEFAULT_SIZES);
+	kept.buckets = NULL;
+	kept.n = 0;
+	MemoryContextReset(kept.cxt);
+	kept.changes = cs_catalog_changes();
+	kept.since = GetCurrentStatementStartTimestamp();
+	kept.buckets = MemoryContextAllocZero(kept.cxt, sizeof(CsItem *) * BUCKETS);
+}
+
+static bool
+is_old(void)
+{
+	return kept.buckets == NULL || kept.n >= KEPT_ITEMS ||
+		kept.changes != cs_catalog_changes() ||
+		TimestampDifferenceExceeds(kept.since, GetCurrentStatementStartTimestamp(),
+								   KEPT_SECONDS * 1000);
+}
+
+static CsItem **
+bucket_of(Oid serverid, const CsItemRequest *request)
+{
+	uint32		hash = hash_bytes((const unsigned char *) request->value,
+								  (int) strlen(request->value));
+
+	return &kept.buckets[(hash ^ serverid ^ request->name) & (BUCKETS - 1)];
+}
+
+static const CsItem *
+find_kept(Oid serverid, const CsItemRequest *request)
+{
+	for (const CsItem *item = *bucket_of(serverid, request); item; item = item->next)
+		if (item->serverid == serverid && item->name == request->name &&
+			strcmp(item->value, request->value) == 0)
+			return item;
+	return NULL;
+}
+
+/* ---- reading ---- */
 
 /* The columns of cs_internal.items_known. */
 typedef enum Column
@@ -101,6 +171,24 @@ read_item(uint64 row, uint64 nrows, CsItem *item)
 	item->nplacements = (int) nrows;
 }
 
+static void
+keep(Oid serverid, CsItemRequest *request, uint64 row, uint64 nrows)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept.cxt);
+	CsItem	   *item = palloc0(sizeof(CsItem));
+	CsItem	  **bucket = bucket_of(serverid, request);
+
+	item->serverid = serverid;
+	item->name = request->name;
+	item->value = pstrdup(request->value);
+	read_item(row, nrows, item);
+	item->next = *bucket;
+	*bucket = item;
+	kept.n++;
+	request->item = item;
+	MemoryContextSwitchTo(old);
+}
+
 /* How many of the rows, from this one on, are of the same item. */
 static uint64
 rows_of_item(uint64 row, uint64 nrows)
@@ -114,8 +202,9 @@ rows_of_item(uint64 row, uint64 nrows)
 	return same;
 }
 
-void
-cs_items_find(const ForeignServer *server, CsItemRequest *requests, int n)
+/* Those that have no item yet, by one statement. */
+static void
+read_missing(const ForeignServer *server, CsItemRequest *requests, int n)
 {
 	static CsStatement items_known = {
 		"SELECT * FROM cs_internal.items_known($1, $2, $3)", 3,
@@ -123,35 +212,56 @@ cs_items_find(const ForeignServer *server, CsItemRequest *requests, int n)
 	};
 	Datum	   *wanted_names = palloc(sizeof(Datum) * n);
 	Datum	   *wanted_values = palloc(sizeof(Datum) * n);
-	CsItem	   *items = palloc0(sizeof(CsItem) * n);
-	MemoryContext cxt = CurrentMemoryContext;
+	CsItemRequest **missing = palloc(sizeof(CsItemRequest *) * n);
 	CsStateScope scope;
 	Datum		values[3];
 	uint64		nrows;
+	int			nmissing = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		wanted_names[i] = CStringGetTextDatum(names[requests[i].name]);
-		wanted_values[i] = CStringGetTextDatum(requests[i].value);
-		items[i].name = requests[i].name;
-		items[i].value = requests[i].value;
-		requests[i].item = &items[i];
+		if (requests[i].item)
+			continue;
+		wanted_names[nmissing] = CStringGetTextDatum(names[requests[i].name]);
+		wanted_values[nmissing] = CStringGetTextDatum(requests[i].value);
+		missing[nmissing++] = &requests[i];
 	}
+	if (nmissing == 0)
+		return;
 	values[0] = CStringGetTextDatum(server->servername);
-	values[1] = PointerGetDatum(construct_array(wanted_names, n, TEXTOID, -1, false,
+	values[1] = PointerGetDatum(construct_array(wanted_names, nmissing, TEXTOID, -1, false,
 												TYPALIGN_INT));
-	values[2] = PointerGetDatum(construct_array(wanted_values, n, TEXTOID, -1, false,
+	values[2] = PointerGetDatum(construct_array(wanted_values, nmissing, TEXTOID, -1, false,
 												TYPALIGN_INT));
 	cs_state_enter(&scope);
 	nrows = cs_state_read_latest(&items_known, values, NULL);
-	MemoryContextSwitchTo(cxt);
 	for (uint64 row = 0; row < nrows;)
 	{
 		uint64		same = rows_of_item(row, nrows);
 		bool		isnull;
+		CsItemRequest *request = missing[DatumGetInt32(value_of(row, COLUMN_N, &isnull)) - 1];
 
-		read_item(row, same, &items[DatumGetInt32(value_of(row, COLUMN_N, &isnull)) - 1]);
+		/* It may have been asked for twice. */
+		request->item = find_kept(server->serverid, request);
+		if (request->item == NULL)
+			keep(server->serverid, request, row, same);
 		row += same;
 	}
 	cs_state_leave(&scope);
+}
+
+void
+cs_items_find(const ForeignServer *server, CsItemRequest *requests, int n, bool fresh)
+{
+	bool		all = true;
+
+	if (fresh || is_old())
+		forget();
+	for (int i = 0; i < n; i++)
+	{
+		requests[i].item = find_kept(server->serverid, &requests[i]);
+		all &= requests[i].item != NULL;
+	}
+	if (!all)
+		read_missing(server, requests, n);
 }

@@ -38,6 +38,7 @@ typedef struct CsItemPlacement
 /* Strings are in the server's encoding. */
 typedef struct CsItem
 {
+	Oid			serverid;
 	CsItemName	name;
 	const char *value;			/* the SKU or id */
 	bool		known;
@@ -45,6 +46,7 @@ typedef struct CsItem
 	int64		minimum;		/* order quantity; 0: not stated */
 	int			nplacements;
 	CsItemPlacement *placements;
+	struct CsItem *next;		/* with the same hash */
 } CsItem;
 
 /* An item that is looked for: 'name' and 'value' in, 'item' out. */
@@ -55,7 +57,12 @@ typedef struct CsItemRequest
 	const CsItem *item;
 } CsItemRequest;
 
-/* Finds them all, in the current context. */
-extern void cs_items_find(const ForeignServer *server, CsItemRequest *requests, int n);
+/*
+ * Finds them all; what is found is valid until the next call.  What this
+ * process knows may be as old as the last page of a refresh, and where the
+ * catalogue was written without one, some seconds older; 'fresh' asks anew.
+ */
+extern void cs_items_find(const ForeignServer *server, CsItemRequest *requests, int n,
+						  bool fresh);
 
 #endif							/* CS_ORDERS_ITEMS_H */

@@ -37,7 +37,7 @@ extern Datum cs_order_origin(void);
 /* The API of the server; throws if it has none. */
 extern const CsApi *cs_order_api(const ForeignServer *server);
 
-/* Throws 22023 with all that is wrong with the form of the order. */
+/* Throws 22023 with all that is wrong with the order, by its form and by the cached catalogue. */
 extern void cs_order_check(const ForeignServer *server, const CsOrderForm *form);
 
 /* A function's arguments (lines, ship_to, external_id, options, server); returns the server. */

@@ -20,6 +20,7 @@
 #include "src/client/rows.h"
 #include "src/client/server.h"
 #include "src/orders/orders.h"
+#include "src/orders/rules.h"
 #include "src/wire/datum.h"
 
 PG_FUNCTION_INFO_V1(cs_sql_quote_order);
@@ -136,12 +137,15 @@ estimate(FunctionCallInfo fcinfo, const ForeignServer *server, const CsApi *api,
 		"SELECT * FROM cs_internal.order_estimate($1, $2, $3, $4)", 4,
 		{TEXTOID, TEXTOID, TEXTARRAYOID, INT8ARRAYOID}
 	};
+	CsFindings	findings = {0};
 	CsStateScope scope;
 	Datum		values[4];
 	CsForm	   *form;
 
-	form = cs_form_read(quote->cxt, api, CS_FORM_QUOTE, NULL, json_argument(fcinfo, 0),
-						json_argument(fcinfo, 1), json_argument(fcinfo, 2));
+	form = cs_form_check(quote->cxt, api, CS_FORM_QUOTE, NULL, json_argument(fcinfo, 0),
+						 json_argument(fcinfo, 1), json_argument(fcinfo, 2), &findings);
+	cs_rules_check(server, api, form, &findings);
+	cs_form_throw(api, CS_FORM_QUOTE, &findings);
 	values[0] = CStringGetTextDatum(server->servername);
 	values[1] = CStringGetTextDatum(form->lines[0].product_id ? "product_id" : "sku");
 	line_arrays(form, &values[2], &values[3]);

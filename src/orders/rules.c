@@ -3,8 +3,8 @@
  *	  The rules for orders that the cached catalogue can tell of: minimum
  *	  quantities, placements, their dimensions and print methods.
  *
- * All that it says against an order is a warning and never a reason to refuse
- * it: the catalogue may be older than the partner's.
+ * What the catalogue does not know is no reason to refuse an order, nor is
+ * that an item seems to be no longer on offer: the catalogue may be old.
  */
 #include "postgres.h"
 
@@ -20,6 +20,7 @@
 /* One check: the lines that are looked at, and where findings go. */
 typedef struct RuleCheck
 {
+	const CsApi *api;
 	const CsForm *form;
 	CsFindings *findings;
 	CsItemRequest *requests;	/* of the lines in 'lines' */
@@ -34,11 +35,11 @@ server_text(const char *utf8)
 	return GetDatabaseEncoding() == PG_UTF8 ? utf8 : cs_server_from_utf8(utf8, strlen(utf8));
 }
 
-static void warn(RuleCheck *check, CsRule rule, const char *field, const char *format,...)
-			pg_attribute_printf(4, 5);
+static void add(RuleCheck *check, CsRule rule, bool is_warning, const char *field,
+				const char *format,...) pg_attribute_printf(5, 6);
 
 static void
-warn(RuleCheck *check, CsRule rule, const char *field, const char *format,...)
+add(RuleCheck *check, CsRule rule, bool is_warning, const char *field, const char *format,...)
 {
 	StringInfoData message;
 	va_list		args;
@@ -53,7 +54,7 @@ warn(RuleCheck *check, CsRule rule, const char *field, const char *format,...)
 		if (needed > 0)
 			enlargeStringInfo(&message, needed);
 	} while (needed > 0);
-	cs_finding_add(check->findings, rule, true, field, message.data);
+	cs_finding_add(check->findings, rule, is_warning, field, message.data);
 }
 
 /* ---- which lines ---- */
@@ -86,11 +87,17 @@ name_of(const CsLine *line, CsItemRequest *request)
 static void
 choose_lines(RuleCheck *check)
 {
+	bool		all = check->findings->wants_warnings || check->api->orders->demands_minimum;
+
 	check->requests = palloc(sizeof(CsItemRequest) * Max(check->form->nlines, 1));
 	check->lines = palloc(sizeof(int) * Max(check->form->nlines, 1));
 	for (int i = 0; i < check->form->nlines; i++)
-		if (name_of(&check->form->lines[i], &check->requests[check->n]))
+	{
+		const CsLine *line = &check->form->lines[i];
+
+		if ((all || line->ndesigns > 0) && name_of(line, &check->requests[check->n]))
 			check->lines[check->n++] = i;
+	}
 }
 
 /* ---- what the catalogue says ---- */
@@ -118,24 +125,26 @@ field_of_design(const DesignPlace *place, const char *name)
 static void
 check_offer(RuleCheck *check, int line, const CsItem *item)
 {
-	if (item->known && item->on_offer)
+	if (!check->findings->wants_warnings || (item->known && item->on_offer))
 		return;
-	warn(check, CS_RULE_ITEM, field_of_item(line, item->name),
-		 item->known ? "is no longer on offer, as far as the cached catalogue knows" :
-		 "is not known to the cached catalogue");
+	add(check, CS_RULE_ITEM, true, field_of_item(line, item->name),
+		item->known ? "is no longer on offer, as far as the cached catalogue knows" :
+		"is not known to the cached catalogue");
 }
 
 static void
 check_minimum(RuleCheck *check, int line, const CsItem *item)
 {
 	const char *quantity = check->form->lines[line].quantity;
+	bool		demanded = check->api->orders->demands_minimum;
 
 	if (quantity == NULL || item->minimum <= 0 ||
+		(!demanded && !check->findings->wants_warnings) ||
 		DatumGetInt64(DirectFunctionCall1(int8in, CStringGetDatum(quantity))) >= item->minimum)
 		return;
-	warn(check, CS_RULE_MINIMUM, psprintf("lines[%d].quantity", line),
-		 "must be at least %lld, the minimum order quantity of \"%s\"",
-		 (long long) item->minimum, item->value);
+	add(check, CS_RULE_MINIMUM, !demanded, psprintf("lines[%d].quantity", line),
+		"must be at least %lld, the minimum order quantity of \"%s\"",
+		(long long) item->minimum, item->value);
 }
 
 static const char *
@@ -187,8 +196,8 @@ check_dimension(RuleCheck *check, const DesignPlace *place, const char *name,
 	else
 		exceeds = exceeds_by_numeric(measure, most->text);
 	if (exceeds)
-		warn(check, CS_RULE_DIMENSIONS, field_of_design(place, name),
-			 "must be at most %s, the maximum of its placement", most->text);
+		add(check, CS_RULE_DIMENSIONS, false, field_of_design(place, name),
+			"must be at most %s, the maximum of its placement", most->text);
 }
 
 static void
@@ -200,9 +209,9 @@ check_method(RuleCheck *check, const DesignPlace *place, const char *method,
 	for (int i = 0; i < placement->nmethods; i++)
 		if (strcmp(method, placement->methods[i]) == 0)
 			return;
-	warn(check, CS_RULE_PRINT_METHOD, field_of_design(place, "print_method"),
-		 "is not available at placement \"%s\"; there are %s", placement->placement,
-		 method_names(placement));
+	add(check, CS_RULE_PRINT_METHOD, false, field_of_design(place, "print_method"),
+		"is not available at placement \"%s\"; there are %s", placement->placement,
+		method_names(placement));
 }
 
 static const CsItemPlacement *
@@ -226,9 +235,9 @@ check_design(RuleCheck *check, int line, int number, const CsItem *item)
 	placement = find_placement(item, server_text(design->placement));
 	if (placement == NULL)
 	{
-		warn(check, CS_RULE_PLACEMENT, field_of_design(&place, "placement"),
-			 "is not a placement of \"%s\"; there are %s", item->value,
-			 item->nplacements > 0 ? placement_names(item) : "none");
+		add(check, CS_RULE_PLACEMENT, false, field_of_design(&place, "placement"),
+			"is not a placement of \"%s\"; there are %s", item->value,
+			item->nplacements > 0 ? placement_names(item) : "none");
 		return;
 	}
 	check_dimension(check, &place, "width_inches", design->width_inches, &placement->max_width);
@@ -247,31 +256,33 @@ check_double_placement(RuleCheck *check, int line)
 		for (int j = 0; designs[i].placement && j < i; j++)
 			if (designs[j].placement && strcmp(designs[i].placement, designs[j].placement) == 0)
 			{
-				warn(check, CS_RULE_FORM,
-					 field_of_design(&(DesignPlace) {line, i}, "placement"),
-					 "is that of designs[%d]: at most one design per placement", j);
+				add(check, CS_RULE_FORM, true,
+					field_of_design(&(DesignPlace) {line, i}, "placement"),
+					"is that of designs[%d]: at most one design per placement", j);
 				break;
 			}
 }
 
 void
-cs_rules_check(const ForeignServer *server, const CsForm *form, CsFindings *findings)
+cs_rules_check(const ForeignServer *server, const CsApi *api, const CsForm *form,
+			   CsFindings *findings)
 {
-	RuleCheck	check = {form, findings};
+	RuleCheck	check = {api, form, findings};
 
 	if (form->lines == NULL)
 		return;
 	choose_lines(&check);
 	if (check.n == 0)
 		return;
-	cs_items_find(server, check.requests, check.n);
+	cs_items_find(server, check.requests, check.n, findings->wants_warnings);
 	for (int i = 0; i < check.n; i++)
 	{
 		const CsItem *item = check.requests[i].item;
 		int			line = check.lines[i];
 
 		check_offer(&check, line, item);
-		check_double_placement(&check, line);
+		if (findings->wants_warnings)
+			check_double_placement(&check, line);
 		if (!item->known)
 			continue;
 		check_minimum(&check, line, item);

@@ -13,9 +13,10 @@
 
 /*
  * Adds what the catalogue says against the lines of a form, which may have
- * errors already, as warnings.
+ * errors already.  Without a wish for warnings, lines that no rule could make
+ * an error of are not looked up.
  */
-extern void cs_rules_check(const ForeignServer *server, const CsForm *form,
+extern void cs_rules_check(const ForeignServer *server, const CsApi *api, const CsForm *form,
 						   CsFindings *findings);
 
 #endif							/* CS_ORDERS_RULES_H */

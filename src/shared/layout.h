@@ -179,6 +179,8 @@ extern LWLock *cs_shared_lock(CsLock lock);
 /* The parts: how much they need, and finding or making it (the lock is held by shmem.c). */
 extern Size cs_stats_shmem_size(void);
 extern void cs_stats_shmem_attach(void);
+extern Size cs_changes_shmem_size(void);
+extern void cs_changes_shmem_attach(void);
 extern Size cs_contact_shmem_size(void);
 extern void cs_contact_shmem_attach(void);
 extern Size cs_wake_shmem_size(void);

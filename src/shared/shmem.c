@@ -46,6 +46,7 @@ shmem_request(void)
 
 	RequestAddinShmemSpace(hash_estimate_size(cs_guc_max_accounts, sizeof(CsSharedAccount)));
 	RequestAddinShmemSpace(cs_stats_shmem_size());
+	RequestAddinShmemSpace(cs_changes_shmem_size());
 	RequestAddinShmemSpace(cs_contact_shmem_size());
 	RequestAddinShmemSpace(cs_wake_shmem_size());
 	RequestAddinShmemSpace(cs_handoff_shmem_size());
@@ -69,6 +70,7 @@ shmem_startup(void)
 	accounts = ShmemInitHash("cupsource accounts", cs_guc_max_accounts, cs_guc_max_accounts, &info,
 							 HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 	cs_stats_shmem_attach();
+	cs_changes_shmem_attach();
 	cs_contact_shmem_attach();
 	cs_wake_shmem_attach();
 	cs_handoff_shmem_attach();

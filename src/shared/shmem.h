@@ -1,7 +1,8 @@
 /*
  * shmem.h
  *	  The one piece of shared memory: per-account budget and token, per-
- *	  endpoint statistics, per-database workers and per-backend handoff slots.
+ *	  endpoint statistics, per-database workers, per-backend handoff slots, and
+ *	  a count of catalogue changes.
  *
  * The locks and their order stand in layout.h.  No lock is held over anything
  * that can wait, allocate or throw.  No pointer, descriptor or handle of one

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use CupsourceTest;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -122,6 +123,15 @@ my @hub = map { [ 'hub', @$_ ] } (
 		'lines[0].designs[0].url', 'DESIGN_FORMAT_INVALID', 'must be a PNG or JPEG file' ],
 	(map { [ "a design without $_", { lines => '[' . printed($_ => 'null') . ']' }, "lines[0].designs[0].$_", 'VALIDATION_ERROR', 'is required' ] }
 		qw(url placement width_inches height_inches)),
+	[ 'a placement that the SKU does not have', { lines => '[' . printed(placement => '"width9"') . ']' },
+		'lines[0].designs[0].placement', 'PLACEMENT_NOT_SUPPORTED_FOR_SKU', qq(is not a placement of "$shirt"; there are $placements) ],
+	(map { [ "$_ beyond the maximum", { lines => '[' . printed($_ => '12.001') . ']' },
+			"lines[0].designs[0].$_", 'PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX', 'must be at most 12, the maximum of its placement' ] }
+		qw(width_inches height_inches)),
+	[ 'more digits than anybody measures', { lines => '[' . printed(width_inches => '12.0000000000000000000000001') . ']' },
+		'lines[0].designs[0].width_inches', 'PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX', 'must be at most 12, the maximum of its placement' ],
+	[ 'a print method that the placement does not have', { lines => '[' . printed(print_method => '"Stone"') . ']' },
+		'lines[0].designs[0].print_method', 'VALIDATION_ERROR', 'is not available at placement "width1"; there are DTF, DTG' ],
 	[ 'an external id of nothing', { external_id => '' }, 'external_id', 'VALIDATION_ERROR', 'must have 1 to 100 characters, not 0' ],
 	[ 'an external id of 101 characters', { external_id => 'x' x 101 }, 'external_id', 'VALIDATION_ERROR', 'must have 1 to 100 characters, not 101' ],
 	[ 'no address', { ship_to => undef }, 'ship_to', 'VALIDATION_ERROR', 'is required' ],
@@ -132,6 +142,8 @@ my @hub = map { [ 'hub', @$_ ] } (
 	[ 'another currency', { options => '{"currency": "EUR"}' }, 'options.currency', 'VALIDATION_ERROR', 'must be USD, the only currency of CustomHub v1' ],
 	[ 'a field that the API does not have', { options => '{"net_terms": "30"}' }, 'options.net_terms', 'VALIDATION_ERROR', 'cannot be expressed by CustomHub v1' ]);
 my @shop_v2 = map { [ 'shop_v2', @$_ ] } (
+	[ 'less than the minimum', { lines => qq([{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]) },
+		'lines[0].quantity', '400', qq(must be at least $v2_minimum, the minimum order quantity of "$v2_id") ],
 	[ 'no quantity', { lines => qq([{"product_id": "$v2_id"}]) }, 'lines[0].quantity', '400', 'is required' ],
 	[ 'no product', { lines => '[{"quantity": 5000}]' }, 'lines[0]', '400', 'product_id is required' ],
 	[ 'a SKU, by which v2 does not know it', { lines => qq([{"product_id": "$v2_id", "sku": "x", "quantity": $v2_minimum}]) }, 'lines[0].sku', '400', 'cannot be expressed by Cup Source v2' ],
@@ -171,13 +183,15 @@ is(checked('hub', @mixed), join("\n",
 		'lines[2].designs[0].url|DESIGN_FORMAT_INVALID|does not say that it is a PNG or JPEG file|warning',
 		(map {"ship_to.$_|VALIDATION_ERROR|is required|error"} qw(name line1 city postal_code)),
 		'ship_to.state|VALIDATION_ERROR|is required for an address in the United States|error',
-		qq(lines[1].designs[0].placement|PLACEMENT_NOT_SUPPORTED_FOR_SKU|is not a placement of "$shirt"; there are $placements|warning),
-		'lines[2].designs[0].width_inches|PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX|must be at most 12, the maximum of its placement|warning',
+		qq(lines[1].designs[0].placement|PLACEMENT_NOT_SUPPORTED_FOR_SKU|is not a placement of "$shirt"; there are $placements|error),
+		'lines[2].designs[0].width_inches|PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX|must be at most 12, the maximum of its placement|error',
 		'lines[3].sku|SKU_NOT_FOUND|is not known to the cached catalogue|warning'), 'all that is wrong, each in a row');
 is($node->safe_psql('postgres', 'SELECT refusal(' . arguments('hub', @mixed) . ')'), join("\n", 22023,
 		'lines[0].quantity: must be an integer from 1 to 10000',
 		(map {"ship_to.$_: is required"} qw(name line1 city postal_code)),
-		'ship_to.state: is required for an address in the United States'), 'and all errors in one DETAIL');
+		'ship_to.state: is required for an address in the United States',
+		qq(lines[1].designs[0].placement: is not a placement of "$shirt"; there are $placements),
+		'lines[2].designs[0].width_inches: must be at most 12, the maximum of its placement'), 'and all errors in one DETAIL');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_check_order(' . arguments('hub', lines => '[' . join(',', ('1') x 70) . ']') . ')'), 70,
 	'also more than a message shows');
 
@@ -205,8 +219,7 @@ is($node->safe_psql('postgres', qq{DO \$\$
 	END \$\$; SELECT current_setting('test.said')}),
 	join("\n", 'the order cannot be estimated from the cached catalogue of server "shop_v1"', map {"lines[$_].sku: has no price in the cached catalogue"} 0, 2),
 	'not without a price, and all of those are named');
-is($node->safe_psql('postgres', qq{SELECT q.total = @{[$v2_minimum - 1]} * p.unit_price FROM cs_quote_order('[{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]', NULL, server => 'shop_v2') AS q,
-	cs_products AS p WHERE p.server = 'shop_v2' AND p.product_id = '$v2_id'}), 't', 'a minimum that the partner may have lowered keeps nobody from asking');
+is(query_state($node, qq{SELECT cs_quote_order('[{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]', NULL, server => 'shop_v2')}), '22023', 'nor of an order that could not be placed');
 is($sandbox->count, $requests, 'and nobody was asked');
 
 # ---- what is doubtful blocks nothing ----
@@ -220,15 +233,6 @@ for my $case (
 	[ 'hub', { lines => qq([{"sku": "$inactive", "quantity": 1}]) }, 'lines[0].sku', 'SKU_NOT_FOUND', 'is no longer on offer, as far as the cached catalogue knows' ],
 	[ 'hub', { lines => '[' . printed() =~ s/\}\]\}/}, {"url": "https:\/\/a\/b.png", "placement": "width1", "width_inches": 1, "height_inches": 1}]}/r . ']' },
 		'lines[0].designs[1].placement', 'VALIDATION_ERROR', 'is that of designs[0]: at most one design per placement' ],
-	[ 'hub', { lines => '[' . printed(placement => '"width9"') . ']' },
-		'lines[0].designs[0].placement', 'PLACEMENT_NOT_SUPPORTED_FOR_SKU', qq(is not a placement of "$shirt"; there are $placements) ],
-	(map { [ 'hub', { lines => '[' . printed(@$_) . ']' },
-			"lines[0].designs[0].$_->[0]", 'PRINT_DIMENSIONS_EXCEED_PLACEMENT_MAX', 'must be at most 12, the maximum of its placement' ] }
-		[ width_inches => '12.001' ], [ height_inches => '12.001' ], [ width_inches => '12.0000000000000000000000001' ]),
-	[ 'hub', { lines => '[' . printed(print_method => '"Stone"') . ']' },
-		'lines[0].designs[0].print_method', 'VALIDATION_ERROR', 'is not available at placement "width1"; there are DTF, DTG' ],
-	[ 'shop_v2', { lines => qq([{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]) },
-		'lines[0].quantity', '400', qq(must be at least $v2_minimum, the minimum order quantity of "$v2_id") ],
 	[ 'shop_v2', { lines => '[{"product_id": "prod_none", "quantity": 1}]' }, 'lines[0].product_id', '400', 'is not known to the cached catalogue' ],
 	[ 'shop_v1', { lines => '[{"sku": "NOT-THERE", "quantity": 1}]' }, 'lines[0].sku', '400', 'is not known to the cached catalogue' ],
 	[ 'shop_v1', { lines => qq([{"sku": "$v1_sku", "quantity": 1}]) }, 'lines[0].quantity', '400', qq(must be at least 7, the minimum order quantity of "$v1_sku") ])
@@ -260,21 +264,29 @@ for my $case (
 		"with the code of the check: $code");
 }
 
-# ---- what only the partner knows ----
+# ---- a session that has ordered before ----
 
-# It has added a placement, enlarged another and lowered a minimum, and no refresh has seen it.
-$node->safe_psql('postgres', q{
-	DELETE FROM cs_internal.placements WHERE server = 'hub' AND placement = 'width2';
-	UPDATE cs_internal.placements SET max_width_inches = 1 WHERE server = 'hub' AND placement = 'width1'});
+my ($in, $out) = ("\\set VERBOSITY verbose\n", '');
+my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>&1', IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+
+sub enqueue
+{
+	my ($external_id) = @_;
+
+	$out = '';
+	$in .= 'SELECT state FROM cs_enqueue_order(' . arguments('shop_v2', external_id => $external_id) . ");\n\\echo done\n";
+	$psql->pump until $out =~ /^done$/m;
+	return $out =~ s/\n?done\n\z//r;
+}
+
+$node->safe_psql('postgres', q{INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster') ON CONFLICT (one) DO UPDATE SET origin = excluded.origin});
+is(enqueue('before'), 'queued', 'a session orders');
 my ($v2_sku) = row("SELECT sku FROM cs_products WHERE server = 'shop_v2' AND product_id = '$v2_id'");
-$sandbox->control(POST => 'catalog', { change => { $v2_sku => { min_order_qty => 500 } } });
-my %since = (
-	hub => { lines => '[' . printed(width_inches => 2) . ', ' . printed(placement => '"width2"', width_inches => 1, height_inches => 1) . ']' },
-	shop_v2 => { lines => qq([{"product_id": "$v2_id", "quantity": 500}, {"product_id": "$v2_id", "quantity": 500}]) });
-is($node->safe_psql('postgres', 'SELECT count(*), string_agg(DISTINCT severity, $$ $$) FROM cs_check_order(' . arguments($_, %{ $since{$_} }) . ')'),
-	'2|warning', "$_: what an old catalogue doubts") for sort keys %since;
-is($node->safe_psql('postgres', 'SELECT state FROM cs_create_order(' . arguments($_, external_id => 'since', %{ $since{$_} }) . ')'),
-	'placed', 'the partner takes') for sort keys %since;
+$sandbox->control(POST => 'catalog', { change => { $v2_sku => { min_order_qty => $v2_minimum + 500 } } });
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v2')});
+like(enqueue('after'), qr/ERROR:  22023: .*DETAIL:  lines\[0\]\.quantity: must be at least @{[$v2_minimum + 500]}, /s, 'and learns at once what another has refreshed');
+$in .= "\\q\n";
+$psql->finish;
 
 # ---- who may ask ----
 
