@@ -313,8 +313,8 @@ read_measure(CsFormReader *reader, const CsValue *value)
 
 /*
  * The URL of a design.  A format that its file's ending gives away is refused;
- * an ending that says nothing (a signed or computed URL) is only doubtful,
- * since the partner looks at the file itself.
+ * one that says nothing, or has a query that may ask for another format, is
+ * only doubtful, since the partner looks at the file itself.
  */
 static const char *
 read_url(CsFormReader *reader, const char *url, size_t length)
@@ -329,7 +329,7 @@ read_url(CsFormReader *reader, const char *url, size_t length)
 	ending = file_ending(url);
 	if (is_one_of(ending, accepted_endings))
 		return url;
-	if (is_one_of(ending, refused_endings))
+	if (is_one_of(ending, refused_endings) && strchr(ending, '?') == NULL)
 	{
 		cs_form_complain_by(reader, CS_RULE_DESIGN_FORMAT, "must be a PNG or JPEG file");
 		return NULL;
