@@ -4,8 +4,7 @@
 -- The queue is on hold, so that nothing but this session moves.
 \set VERBOSITY default
 \set SHOW_CONTEXT never
-INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster')
-ON CONFLICT (one) DO UPDATE SET origin = excluded.origin;
+INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster');
 CREATE ROLE regress_owner;
 GRANT USAGE ON FOREIGN DATA WRAPPER cupsource TO regress_owner;
 CREATE FUNCTION pg_temp.queue_po(external_id text, server text) RETURNS text LANGUAGE sql AS $$

@@ -24,6 +24,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  PERFORM cs_internal.claim_first();
   SELECT r.* INTO begun FROM cs_internal.catalog_runs AS r WHERE r.server = account FOR UPDATE;
   resumed := FOUND AND begun.state <> 'complete' AND begun.identity IS NOT DISTINCT FROM reads
              AND (begun."position" IS NOT NULL OR begun.phase = 'details') AND begun.checkpoint_at > now() - interval '1 day'

@@ -48,8 +48,9 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  -- A copy leaves the partner's budget to its original.
-  IF NOT cs_internal.claim_queue() THEN
+  -- A copy leaves the partner's budget to its original, and until its claim is restored
+  -- it has none: what a refresh stores would be in the way of what else is restored.
+  IF NOT EXISTS (SELECT FROM cs_internal.queue_is_ours()) THEN
     RETURN;
   END IF;
   RETURN QUERY
@@ -74,5 +75,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.refreshes_due() IS
 'The servers with a refresh_interval and a user mapping: when each is due (NULL: it is being refreshed), the last attempt, and the role whose mapping is used: '
-'the owner of the server (his own mapping or that of PUBLIC), else the first one that was made. None in a copy of the database.';
+'the owner of the server (his own mapping or that of PUBLIC), else the first one that was made. None in a copy of the database, and none before somebody has ordered, refreshed or configured a server here.';
 REVOKE ALL ON FUNCTION cs_internal.refreshes_due() FROM PUBLIC;

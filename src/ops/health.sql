@@ -18,9 +18,9 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
             count(*) FILTER (WHERE w.is_held) AS held,
             min(w.next_attempt_at) FILTER (WHERE NOT w.is_held) AS due_at
        FROM (SELECT o.state, o.created_at, o.changed_at, o.next_attempt_at,
-                    o.origin <> cs_internal.origin() OR coalesce(c.origin <> cs_internal.origin(), false) AS is_held
+                    o.origin <> cs_internal.origin()
+                    OR EXISTS (SELECT FROM cs_internal.queue_claim AS c WHERE c.origin <> cs_internal.origin()) AS is_held
                FROM cs_internal.orders AS o
-               LEFT JOIN cs_internal.queue_claim AS c ON true
               WHERE o.server = m.server AND o.next_attempt_at IS NOT NULL) AS w) AS q
    CROSS JOIN LATERAL (
      SELECT count(*) AS uncertain, min(o.changed_at) AS uncertain_since

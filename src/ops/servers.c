@@ -23,6 +23,7 @@
 #include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -144,17 +145,14 @@ follow_create(const char *name)
 	cs_state_leave(&scope);
 }
 
-/* In a scope.  An extension that was not updated yet cannot do it. */
+/* In a scope.  An extension that was not updated yet may lack the function. */
 static void
-forget_catalog(Datum name)
+run_if_there(CsStatement *statement, char *name, Datum *values)
 {
-	static CsStatement catalog_forget = {
-		"SELECT cs_internal.catalog_forget($1)", 1, {TEXTOID}
-	};
-	List	   *function = list_make2(makeString("cs_internal"), makeString("catalog_forget"));
+	List	   *function = list_make2(makeString("cs_internal"), makeString(name));
 
-	if (OidIsValid(LookupFuncName(function, catalog_forget.nargs, catalog_forget.argtypes, true)))
-		cs_state_run(&catalog_forget, &name, NULL);
+	if (OidIsValid(LookupFuncName(function, statement->nargs, statement->argtypes, true)))
+		cs_state_run(statement, values, NULL);
 }
 
 /*
@@ -167,6 +165,9 @@ follow_drop(const char *name)
 	static CsStatement server_dropped = {
 		"SELECT cs_internal.server_dropped($1)", 1, {TEXTOID}
 	};
+	static CsStatement catalog_forget = {
+		"SELECT cs_internal.catalog_forget($1)", 1, {TEXTOID}
+	};
 	Oid			orders = get_relname_relid("orders", get_namespace_oid("cs_internal", false));
 	CsStateScope scope;
 	Datum		value = CStringGetTextDatum(name);
@@ -174,7 +175,7 @@ follow_drop(const char *name)
 	LockRelationOid(orders, ShareRowExclusiveLock);
 	cs_state_enter(&scope);
 	cs_state_read_latest(&server_dropped, &value, NULL);
-	forget_catalog(value);
+	run_if_there(&catalog_forget, "catalog_forget", &value);
 	cs_state_leave(&scope);
 }
 
@@ -192,6 +193,24 @@ follow_drops(void)
 	}
 }
 
+/*
+ * Who configures a schedule means that this cluster keeps it.  A dump that is
+ * being restored does not: as all that pg_dump writes it goes without checks of
+ * functions, and whose the schedule is will come with its data.
+ */
+static void
+claim_schedule(void)
+{
+	static CsStatement claim_first = {"SELECT cs_internal.claim_first()", 0};
+	CsStateScope scope;
+
+	if (!check_function_bodies)
+		return;
+	cs_state_enter(&scope);
+	run_if_there(&claim_first, "claim_first", NULL);
+	cs_state_leave(&scope);
+}
+
 /* The worker is to look at the schedule, if the server is on it. */
 static void
 follow_options(const char *name)
@@ -200,7 +219,10 @@ follow_options(const char *name)
 
 	if (is_ours(serverid) &&
 		cs_option_seconds(GetForeignServer(serverid)->options, "refresh_interval", 0) > 0)
+	{
+		claim_schedule();
 		cs_wake_at_commit_for_schedule();
+	}
 }
 
 void

@@ -4,71 +4,6 @@
  *	  left; and how an order comes in by the call path.
  */
 
-CREATE FUNCTION cs_internal.origin() RETURNS text
-LANGUAGE c STABLE PARALLEL SAFE
-AS 'MODULE_PATHNAME', 'cs_sql_origin';
-COMMENT ON FUNCTION cs_internal.origin() IS
-'This database as the owner of a queue: system identifier, OID of the database and cupsource.instance, with slashes between.';
-
-CREATE FUNCTION cs_internal.claim_queue() RETURNS boolean
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  me text := cs_internal.origin();
-  holder text;
-BEGIN
-  SELECT origin INTO holder FROM cs_internal.queue_claim;
-  IF NOT FOUND THEN
-    -- Orders of another cluster without its claim: a copy all the same.
-    IF EXISTS (SELECT FROM cs_internal.orders AS o WHERE o.origin <> me) THEN
-      RETURN false;
-    END IF;
-    INSERT INTO cs_internal.queue_claim (origin) VALUES (me);
-    RETURN true;
-  END IF;
-  RETURN holder = me;
-END $$;
-COMMENT ON FUNCTION cs_internal.claim_queue() IS
-'Does this cluster send the orders of this database? The first one to ask does; a copy has to adopt the queue.';
-REVOKE ALL ON FUNCTION cs_internal.claim_queue() FROM PUBLIC;
-
--- A row, or none: as part of its statement's plan it costs less than a call.
-CREATE FUNCTION cs_internal.queue_is_ours() RETURNS SETOF boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-BEGIN ATOMIC
-  SELECT true FROM cs_internal.queue_claim AS q WHERE q.origin OPERATOR(pg_catalog.=) cs_internal.origin();
-END;
-COMMENT ON FUNCTION cs_internal.queue_is_ours() IS
-'True if this cluster holds the queue of this database; no row if another one does, or none yet.';
-REVOKE ALL ON FUNCTION cs_internal.queue_is_ours() FROM PUBLIC;
-
-CREATE FUNCTION cs_internal.adopt_queue(by text) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  me text := cs_internal.origin();
-  adopted bigint;
-BEGIN
-  INSERT INTO cs_internal.queue_claim (origin) VALUES (me)
-  ON CONFLICT ON CONSTRAINT queue_claim_pkey DO UPDATE
-     SET origin = excluded.origin, claimed_at = excluded.claimed_at;
-  WITH taken AS (
-    UPDATE cs_internal.orders AS o
-       SET origin = me, caller_xids = NULL
-     WHERE o.origin <> me
-    RETURNING o.id, o.state
-  ), journal AS (
-    INSERT INTO cs_internal.order_events (order_id, at, source, type, by)
-    SELECT t.id, clock_timestamp(), 'local', 'adopted', adopt_queue.by
-      FROM taken AS t
-     WHERE t.state NOT IN ('delivered', 'rejected', 'cancelled', 'failed')
-    RETURNING 1
-  )
-  SELECT count(*) INTO adopted FROM journal;
-  RETURN adopted;
-END $$;
-COMMENT ON FUNCTION cs_internal.adopt_queue(text) IS
-'Makes this cluster the one that sends; returns how many open orders came with it. Transaction ids of the other cluster mean nothing here and are dropped.';
-REVOKE ALL ON FUNCTION cs_internal.adopt_queue(text) FROM PUBLIC;
-
 -- Servers with something to send, and when.
 CREATE FUNCTION cs_internal.servers_waiting() RETURNS TABLE (serverid oid, server text, due_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -450,7 +385,7 @@ BEGIN
   SELECT order_take_sending.server, order_take_sending.external_id, 'call', 'sending',
          order_take_sending.lines, order_take_sending.ship_to, order_take_sending.options,
          order_take_sending.created_by, me, order_take_sending.body, 1, clock_timestamp(), ARRAY[caller]
-    FROM cs_internal.queue_claim AS q WHERE q.origin = me
+    FROM cs_internal.queue_is_ours()
   ON CONFLICT ON CONSTRAINT orders_server_external_id_key DO NOTHING
   RETURNING o.id INTO new_id;
   IF FOUND THEN

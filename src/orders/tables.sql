@@ -173,14 +173,13 @@ COMMENT ON TABLE cs_internal.shipments IS
 REVOKE ALL ON cs_internal.shipments FROM PUBLIC;
 
 CREATE TABLE cs_internal.queue_claim (
-  one boolean NOT NULL DEFAULT true CHECK (one),
   origin text NOT NULL,
-  claimed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-  PRIMARY KEY (one)
+  claimed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE cs_internal.queue_claim IS
-'The database (system identifier, OID and cupsource.instance) whose worker sends these orders; at most one row. '
-'A restored or copied database finds another cluster''s name here and holds its queue until cs_adopt_queue().';
+'The database (system identifier, OID and cupsource.instance) whose worker sends these orders and whose schedule holds. '
+'A restored or copied database finds another cluster''s name here and holds its queue until cs_adopt_queue(). '
+'The row of a dump fits beside one that is there, and then counts.';
 REVOKE ALL ON cs_internal.queue_claim FROM PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.orders', '');

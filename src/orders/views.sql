@@ -92,7 +92,8 @@ CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
               THEN 'outcome unknown, look at the partner and use cs_resolve_order'
               WHEN o.state OPERATOR(pg_catalog.=) 'sending' THEN 'on the wire'
               WHEN o.origin OPERATOR(pg_catalog.<>) cs_internal.origin()
-                   OR c.origin OPERATOR(pg_catalog.<>) cs_internal.origin()
+                   OR EXISTS (SELECT FROM cs_internal.queue_claim AS c
+                               WHERE c.origin OPERATOR(pg_catalog.<>) cs_internal.origin())
               THEN 'held: this database is a copy, see cs_adopt_queue'
               WHEN o.lost_at IS NOT NULL THEN 'its transaction rolled back'
               WHEN (o.error).message IS NOT NULL
@@ -102,7 +103,6 @@ CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
               THEN o.next_attempt_at END AS until
     FROM cs_internal.orders AS o
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server
-    LEFT JOIN cs_internal.queue_claim AS c ON true
    WHERE o.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'sending', 'cancelling', 'uncertain']);
 COMMENT ON VIEW @extschema@.cs_queue IS
 'Orders that wait: for their turn, for an answer, for another try, or for a person; why, and until when at the earliest.';

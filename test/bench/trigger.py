@@ -31,8 +31,7 @@ HELD = """
     CREATE EXTENSION cupsource;
     CREATE SERVER partner FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
     CREATE USER MAPPING FOR PUBLIC SERVER partner OPTIONS (api_key 'bench', secret_key 'bench');
-    INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster')
-    ON CONFLICT (one) DO UPDATE SET origin = excluded.origin;
+    INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster');
     """
 SENT = """
     DROP EXTENSION IF EXISTS cupsource CASCADE;

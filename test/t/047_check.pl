@@ -279,7 +279,7 @@ sub enqueue
 	return $out =~ s/\n?done\n\z//r;
 }
 
-$node->safe_psql('postgres', q{INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster') ON CONFLICT (one) DO UPDATE SET origin = excluded.origin});
+$node->safe_psql('postgres', q{INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster')});
 is(enqueue('before'), 'queued', 'a session orders');
 my ($v2_sku) = row("SELECT sku FROM cs_products WHERE server = 'shop_v2' AND product_id = '$v2_id'");
 $sandbox->control(POST => 'catalog', { change => { $v2_sku => { min_order_qty => $v2_minimum + 500 } } });

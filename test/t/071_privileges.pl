@@ -10,8 +10,7 @@ my $node = cupsource_node('privileges');
 
 # The queue is on hold, so that nothing but the sessions here moves.
 $node->safe_psql('postgres', q{
-	INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster')
-	ON CONFLICT (one) DO UPDATE SET origin = excluded.origin;
+	INSERT INTO cs_internal.queue_claim (origin) VALUES ('another cluster');
 	CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1', base_url 'http://127.0.0.1:9/v1');
 	CREATE USER MAPPING FOR PUBLIC SERVER shop OPTIONS (api_key 'unused');
 	CREATE ROLE buyer; CREATE ROLE stranger; CREATE ROLE mallory;

@@ -46,13 +46,34 @@ $node->append_conf('postgresql.conf', "cupsource.instance = 'closed'");
 $node->reload;
 $node->wait_for_log(qr/order queue of database "postgres" belongs to another cluster and is on hold/);
 wait_for($node, q{SELECT count(*) = 3 FROM cs_orders WHERE external_id LIKE 'queued-%' AND state = 'queued'});
+$node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (ADD refresh_interval '1 day')});
 
 # ---- dumped and restored ----
 
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
-my $restored = cupsource_node('restored', extension => 0, conf => "cupsource.worker_linger = '60s'\n");
+my $restored = cupsource_node('restored', extension => 0, conf => "cupsource.worker_linger = '0'\nlog_min_messages = debug1\n");
 command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('postgres') ], 'dumped');
-command_ok([ 'pg_restore', '--exit-on-error', '-d', $restored->connstr('postgres'), $dump ], 'restored');
+
+# As slowly as can be: before the first row comes, a worker has looked at what is to be sent and refreshed, twice.
+sub restore_part
+{
+	my ($part) = @_;
+
+	return command_ok([ 'pg_restore', '--exit-on-error', "--section=$part", '-d', $restored->connstr('postgres'), $dump ], "restored: $part");
+}
+my $ended = qr/DEBUG:  background worker "cupsource worker[^"]*" \(PID \d+\) exited with exit code 0/;
+my $requests = $sandbox->count;
+my $looked = -s $restored->logfile;
+restore_part('pre-data');
+$restored->wait_for_log($ended, $looked);
+$looked = -s $restored->logfile;
+$restored->restart;
+$restored->wait_for_log($ended, $looked);
+is($restored->safe_psql('postgres', q{SELECT (SELECT count(*) FROM cs_internal.queue_claim) + (SELECT count(*) FROM cs_internal.catalog_runs)}), 0,
+	'meanwhile the queue and the schedule are nobody\'s');
+restore_part($_) for qw(data post-data);
+$restored->append_conf('postgresql.conf', "cupsource.worker_linger = '60s'");
+$restored->reload;
 
 # Whatever the extension keeps, row by row; of sequences, where they stand.
 sub contents
@@ -72,6 +93,7 @@ sub contents
 	return \%contents;
 }
 
+is($sandbox->count, $requests, 'no partner was asked for anything');
 my $before = contents($node, 'postgres');
 is_deeply(contents($restored, 'postgres'), $before, 'every row is there, as it was');
 for my $relation (qw(orders order_events order_attempts shipments queue_claim))

@@ -1,0 +1,64 @@
+-- Whose the queue and the schedule are: of who has said what is to be done
+-- here, unless the database is a copy.  The transaction ends before a worker looks.
+BEGIN;
+SELECT plan(19);
+
+CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
+  SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
+                  'none') FROM cs_internal.queue_claim $$;
+CREATE FUNCTION pg_temp.ours() RETURNS boolean LANGUAGE sql AS $$
+  SELECT EXISTS (SELECT FROM cs_internal.queue_is_ours()) $$;
+CREATE FUNCTION pg_temp.queue_po(external_id text) RETURNS text LANGUAGE sql AS $$
+  SELECT state FROM cs_enqueue_order('[{"sku": "A", "quantity": 1}]',
+    '{"name": "n", "line1": "l", "city": "c", "postal_code": "p", "country": "DE"}', external_id, NULL, 'hub') $$;
+
+-- ---- Nobody has done anything ----
+CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
+SELECT ok(cs_internal.claim_queue(), 'a queue without orders is held by nobody');
+SELECT is(pg_temp.claims(), 'none', 'and claimed by nobody for that');
+SELECT ok(NOT pg_temp.ours(), 'so that nothing is refreshed by schedule');
+
+-- ---- A dump is being restored ----
+SET LOCAL check_function_bodies = off;
+ALTER SERVER hub OPTIONS (ADD refresh_interval '1 day');
+SELECT is(pg_temp.claims(), 'none', 'a server that is restored claims nothing');
+
+-- ---- A user configures a schedule ----
+SET LOCAL check_function_bodies = on;
+ALTER SERVER hub OPTIONS (SET refresh_interval '2 days');
+SELECT is(pg_temp.claims(), 'ours', 'a server that is configured claims its schedule');
+SELECT ok(pg_temp.ours(), 'which holds');
+ALTER SERVER hub OPTIONS (SET refresh_interval '3 days');
+SELECT is(pg_temp.claims(), 'ours', 'once');
+
+-- ---- Or refreshes, or orders ----
+DELETE FROM cs_internal.queue_claim;
+SELECT FROM cs_internal.refresh_begin('hub', false, 1);
+SELECT is(pg_temp.claims(), 'ours', 'so does a refresh');
+DELETE FROM cs_internal.queue_claim;
+SELECT is(pg_temp.queue_po('po'), 'queued', 'an order');
+SELECT ok(cs_internal.claim_queue(), 'that the worker finds');
+SELECT is(pg_temp.claims(), 'ours', 'claims its queue');
+
+-- ---- The claim of a dump ----
+INSERT INTO cs_internal.queue_claim (origin) VALUES ('original');
+SELECT ok(NOT cs_internal.claim_queue() AND NOT pg_temp.ours(), 'a claim that is restored counts, whatever was here');
+SELECT is((SELECT concat_ws(' ', count(*), min(reason)) FROM cs_queue), '1 held: this database is a copy, see cs_adopt_queue',
+  'its orders are held, each of them shown once');
+SELECT is((SELECT concat_ws(' ', waiting, held) FROM cs_stat_orders), '0 1', 'and counted as that');
+DELETE FROM cs_internal.queue_claim WHERE origin <> 'original';
+ALTER SERVER hub OPTIONS (SET refresh_interval '4 days');
+SELECT is(pg_temp.claims(), 'original', 'nobody claims a copy');
+DELETE FROM cs_internal.queue_claim;
+UPDATE cs_internal.orders SET origin = 'original';
+SELECT ok(NOT cs_internal.claim_queue(), 'orders of the original without its claim make a copy, too');
+ALTER SERVER hub OPTIONS (SET refresh_interval '5 days');
+SELECT is(pg_temp.claims(), 'none', 'which nobody claims either');
+
+-- ---- Adopted ----
+INSERT INTO cs_internal.queue_claim (origin) VALUES ('original'), (cs_internal.origin());
+SELECT is(cs_adopt_queue(), 1::bigint, 'a copy is adopted with its orders');
+SELECT is(pg_temp.claims(), 'ours', 'and is nobody else''s any more');
+
+SELECT * FROM finish();
+ROLLBACK;
