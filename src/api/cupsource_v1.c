@@ -45,14 +45,7 @@ const CsOrderStatus cs_cupsource_statuses[] =
 
 const CsColumn cs_cupsource_created_columns[] =
 {
-	{"remote_id", CS_TYPE_IDENTIFIER, 0, "id|order_id|orderId", CS_COLUMN_REQUIRED},
-	{"order_number", CS_TYPE_IDENTIFIER, 0, "order_number|orderNumber|number"},
-	{"remote_status", CS_TYPE_TEXT, 0, "status"},
-	{"currency", CS_TYPE_TEXT, 0, "currency|totals.currency"},
-	{"items_subtotal", CS_TYPE_AMOUNT, 0, "subtotal|totals.subtotal"},
-	{"shipping_cost", CS_TYPE_AMOUNT, 0, "shipping_cost|totals.shipping"},
-	{"total", CS_TYPE_AMOUNT, 0, "total|totals.total|grand_total|total_amount"},
-	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "created_at|createdAt"},
+	CS_CUPSOURCE_ORDER_COLUMNS(CS_COLUMN_REQUIRED),
 	{0}
 };
 

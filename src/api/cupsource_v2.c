@@ -48,6 +48,12 @@ static const CsFilter order_filters[] =
 	{0}
 };
 
+static const CsColumn order_columns[] =
+{
+	CS_CUPSOURCE_ORDER_COLUMNS(0),
+	{0}
+};
+
 static const CsColumn shipment_columns[] =
 {
 	{"shipment_id", CS_TYPE_IDENTIFIER, 1, "shipment_id|shipmentId|id"},
@@ -152,7 +158,7 @@ static const CsResource resources[] =
 		.root = "data.order|data|order|",
 		.forgiving = true,
 		.filters = order_filters,
-		.columns = cs_cupsource_created_columns,
+		.columns = order_columns,
 		.id_list = "orders",
 		.id_column = "remote_id",
 	},

@@ -47,6 +47,7 @@ static const struct
 };
 
 /* Their places above. */
+#define REMOTE_ID 0
 #define EXTERNAL_ID 1
 #define REMOTE_STATUS 3
 #define REMOTE_CREATED_AT 13
@@ -116,7 +117,7 @@ cs_answer_order_of(const CsApi *api, const char *resource_name, const CsJson *do
 		TupleDescInitEntry(tupdesc, i + 1, order_columns[i].name, order_columns[i].type, -1, 0);
 	cs_rows_each(cs_rows_reader(resource, tupdesc, server), document, external_id ? -1 : 1,
 				 take_order, &one);
-	if (!one.found)
+	if (!one.found || (answer->nulls[REMOTE_ID] != ' ' && answer->nulls[REMOTE_STATUS] != ' '))
 		return false;
 	if (answer->nulls[REMOTE_STATUS] == ' ')
 		cs_answer_set_status(api, answer, answer->values[REMOTE_STATUS]);

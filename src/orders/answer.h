@@ -30,7 +30,8 @@ typedef struct CsOrderAnswer
 
 /*
  * The one order in 'document' by that resource ("created", "order", …), in the
- * current context.  False if there is none; throws PA006 for what cannot be read.
+ * current context.  False if there is none, with an id or a status; throws
+ * PA006 for what cannot be read.
  */
 extern bool cs_answer_order(const CsApi *api, const char *resource, const CsJson *document,
 							const char *server, CsOrderAnswer *answer);

@@ -53,6 +53,17 @@ COMMENT ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_intern
 'What was known of an order, with what a new answer says.';
 REVOKE ALL ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_internal.remote_order) FROM PUBLIC;
 
+-- An answer without an id is about what it was asked for; a person may know an order by its number.
+CREATE FUNCTION cs_internal.is_order_of(a cs_internal.remote_order, remote_id text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN a.remote_id IS NULL OR remote_id IS NULL OR remote_id IN (a.remote_id, coalesce(a.order_number, ''))
+    OR (lower(a.remote_id) = lower(remote_id) AND remote_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
+END $$;
+COMMENT ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text) IS
+'Does the answer to a request by this id show that order? A UUID may be written in capitals or not.';
+REVOKE ALL ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text) FROM PUBLIC;
+
 -- What GET said about one order; remote states only, never backwards out of an end.
 CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
   answer jsonb, poll_interval interval) RETURNS void
@@ -71,6 +82,11 @@ BEGIN
   END IF;
   IF a.external_id <> old.external_id THEN
     PERFORM cs_internal.order_mistaken(old.external_id, a);
+  END IF;
+  IF NOT cs_internal.is_order_of(a, old.remote_id) THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA006',
+      MESSAGE = format('the answer about order "%s" of the partner shows order "%s"', left(old.remote_id, 100),
+        left(a.remote_id, 100));
   END IF;
   state_now := CASE
     -- An unknown remote status says nothing; an end stays one.

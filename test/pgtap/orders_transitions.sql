@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 74);
+SELECT plan(3 * 13 * 19 + 82);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -136,6 +136,13 @@ SELECT throws_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s, %s]::bigin
 SELECT is(o.state, 'queued', 'of which nothing stays') FROM cs_internal.orders AS o JOIN batch ON good = id;
 SELECT lives_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s]::bigint[], ARRAY['{"a": 1}']::bytea[])$$, good), 'alone it is sent') FROM batch;
 SELECT is(convert_from(o.body, 'UTF8') || o.attempts, '{"a": 1}1', 'the bytes are stored, the attempt counted') FROM cs_internal.orders AS o JOIN batch ON good = id;
+
+-- Whose answer it is.
+SELECT is(cs_internal.is_order_of(ROW(shown, NULL, number, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::cs_internal.remote_order, asked),
+  same, concat_ws(' ', 'asked for', asked, 'and shown', shown, number)) FROM (VALUES
+  ('a', 'a', NULL, true), ('a', NULL, NULL, true), ('a', 'b', NULL, false), ('a', 'A', NULL, false), ('N1', 'b', 'N1', true), ('N1', 'b', 'N2', false),
+  ('9b4f7e2a-0000-4000-8000-00000000000c', '9B4F7E2A-0000-4000-8000-00000000000C', NULL, true),
+  ('9b4f7e2a-0000-4000-8000-00000000000c', '9b4f7e2a-0000-4000-8000-00000000000d', NULL, false)) AS t (asked, shown, number, same);
 
 -- The partner's history, once and in its order.
 CREATE TEMP TABLE story AS SELECT pg_temp.order_in('placed') AS id;

@@ -417,6 +417,13 @@ for (
 	is(tracked(qq({"success": true, "data": $_->[0]})), $_->[1], "the order by its tracking: $_->[0]");
 }
 
+place('{"id": "asked"}');
+$partner->clear;
+$partner->answers('GET /v1/orders/asked/tracking' => '{"data": {"order_id": "OTHER", "status": "cancelled", "shipments": []}}');
+is(refusal($node, q{SELECT cs_order_tracking('asked')}), <<'END', 'tracking of another order');
+ERROR:  PA006: the answer about order "asked" of the partner shows order "OTHER"
+END
+
 # The parcels are those that the partner showed last.
 sub parcels
 {

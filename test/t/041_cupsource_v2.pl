@@ -353,6 +353,28 @@ is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0'), cs_order
 	'where it is not, what is known stands');
 is_deeply([ $partner->lines ], [ map {"GET /v2/orders/$_"} qw(ord_2 ord_4 ord_5) ], 'each was asked once');
 
+# What it shows has to be the order that was asked for.
+sub look
+{
+	my ($answer) = @_;
+
+	$partner->clear;
+	$partner->answers('GET /v2/orders/ord_2' => $answer);
+	return refusal($node, q{SELECT cs_order_status('ord_2', '0')}) =~ s/\A\n//r || $node->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE remote_id = 'ord_2'});
+}
+
+for my $other ('OTHER', 'ORD_2')
+{
+	is(look(qq({"data": {"id": "$other", "status": "cancelled"}})), <<"END", "the answer shows $other");
+ERROR:  PA006: the answer about order "ord_2" of the partner shows order "$other"
+END
+}
+is(look($_), <<'END', "no order: $_") for '{"data": {}}', '{"message": "ok"}';
+ERROR:  PA006: the answer of server "shop" does not show the order
+END
+is(look('{"data": {"status": "in_production"}}'), 'in_production', 'one without an id is that which was asked for');
+is(look('{"data": {"id": 17, "order_number": "ord_2", "status": "approved"}}'), 'approved', 'which may have been asked for by its number');
+
 # A partner that copies its data shows an order some time after it has answered that it is placed.
 sub next_look
 {
