@@ -187,6 +187,7 @@ typedef struct CsOrderApi
 {
 	const char *create_path;
 	bool		create_idempotent;	/* by document: the same bytes may be sent again */
+	const char *created_status; /* if the answer to that has none; NULL: then it is unknown */
 	const char *get_path;		/* "{id}" is the remote id */
 	bool		get_documented; /* otherwise 404 and 405 mean "cannot be asked" */
 	const char *cancel_path;

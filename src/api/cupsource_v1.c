@@ -190,6 +190,7 @@ write_order(CsWriter *writer, const CsForm *form)
 static const CsOrderApi orders =
 {
 	.create_path = "/orders",
+	.created_status = "submitted",
 	.tracking_path = "/orders/{id}/tracking",
 	.fields = order_fields,
 	.quote_fields = order_fields,	/* an estimate leaves alone what has no price */

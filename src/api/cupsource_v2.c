@@ -275,6 +275,7 @@ write_order(CsWriter *writer, const CsForm *form)
 static const CsOrderApi orders =
 {
 	.create_path = "/orders",
+	.created_status = "submitted",
 	.get_path = "/orders/{id}",
 	.assets_path = "/assets",
 	.asset_part = "file",

@@ -121,6 +121,8 @@ cs_answer_order_of(const CsApi *api, const char *resource_name, const CsJson *do
 		return false;
 	if (answer->nulls[REMOTE_STATUS] == ' ')
 		cs_answer_set_status(api, answer, answer->values[REMOTE_STATUS]);
+	else if (api->orders->created_status && strcmp(resource_name, "created") == 0)
+		cs_answer_set_status(api, answer, CStringGetTextDatum(api->orders->created_status));
 	return true;
 }
 

@@ -249,6 +249,7 @@ server: shop
 external_id: PO-1
 state: placed
 remote_id: ord_1
+remote_status: submitted
 raw: {"data": {"id": "ord_1"}, "success": true}
 END
 my @sent = $partner->arrived;
@@ -281,6 +282,7 @@ server: shop
 external_id: PO-6
 state: placed
 remote_id: ord_6
+remote_status: submitted
 currency: USD
 items_subtotal: 0.1
 shipping_cost: 0.0000001
@@ -294,6 +296,7 @@ server: shop
 external_id: PO-7
 state: placed
 remote_id: ord_7
+remote_status: submitted
 items_subtotal: 0.10
 shipping_cost: 0.0000001
 total: 12345678901234567890.56
@@ -307,6 +310,7 @@ server: shop
 external_id: PO-8
 state: placed
 remote_id: ord_8
+remote_status: submitted
 raw: {"id": "ord_8", "total": {"USD": 5}, "currency": 840, "subtotal": "a lot", "created_at": "yesterday", "order_number": {"series": "A"}}
 END
 

@@ -265,6 +265,7 @@ is(place('{"data": {"id": "ord_5", "totals": {"currency": "USD", "subtotal": 0.1
 external_id: PO-5
 state: placed
 remote_id: ord_5
+remote_status: submitted
 currency: USD
 items_subtotal: 0.10
 shipping_cost: 0.0000001
