@@ -113,6 +113,7 @@ CREATE INDEX orders_due ON cs_internal.orders (server, state, path, next_attempt
   WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX orders_poll ON cs_internal.orders (server, poll_at) WHERE poll_at IS NOT NULL;
 CREATE INDEX orders_remote ON cs_internal.orders (server, remote_id) WHERE remote_id IS NOT NULL;
+CREATE INDEX orders_number ON cs_internal.orders (server, ((remote).order_number)) WHERE (remote).order_number IS NOT NULL;
 CREATE INDEX orders_uncertain ON cs_internal.orders (server, changed_at) WHERE state = 'uncertain';
 CREATE INDEX orders_callers ON cs_internal.orders (id) WHERE caller_xids IS NOT NULL;
 

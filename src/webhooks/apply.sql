@@ -211,7 +211,8 @@ DECLARE
   order_id bigint;
   event cs_internal.webhook_events;
 BEGIN
-  order_id := cs_internal.webhook_order(server, remote_id);
+  order_id := CASE WHEN remote_id IS NULL THEN cs_internal.webhook_order_numbered(server, order_number)
+                   ELSE cs_internal.webhook_order(server, remote_id) END;
   INSERT INTO cs_internal.webhook_events AS e
   VALUES (server, event_id, type, coalesce(at, moment), remote_id, order_number, remote_status, state,
     rejection_reason, coalesce(parcels, '[]'), problem, payload, moment, order_id, NULL,
@@ -228,7 +229,7 @@ BEGIN
   RETURN 'applied';
 END $$;
 COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean) IS
-'Stores an event that was verified: applied (to its order), waiting (for an order of that id), kept (it names no order), or duplicate (it is there already, and nothing changes).';
+'Stores an event that was verified: applied (to its order), waiting (for an order of that id), kept (it names none, or by a number that is not known), or duplicate (it is there already, and nothing changes).';
 REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean)
   FROM PUBLIC;
 
@@ -243,6 +244,18 @@ END $$;
 COMMENT ON FUNCTION cs_internal.webhook_order(text, text) IS
 'The order that the partner calls so, if it is known to be there.';
 REVOKE ALL ON FUNCTION cs_internal.webhook_order(text, text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.webhook_order_numbered(server text, order_number text) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  RETURN (SELECT max(o.id) FROM cs_internal.orders AS o
+           WHERE o.server = webhook_order_numbered.server
+             AND (o.remote).order_number = webhook_order_numbered.order_number AND o.remote_id IS NOT NULL
+          HAVING count(*) = 1);
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_order_numbered(text, text) IS
+'The only order that the partner gave this number.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_order_numbered(text, text) FROM PUBLIC;
 
 -- An order has become known at the partner: what waits for it is applied, in the order of its happening.
 CREATE FUNCTION cs_internal.webhooks_waiting(order_id bigint, server text, remote_id text, poll_interval interval)

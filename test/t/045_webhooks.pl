@@ -387,6 +387,30 @@ is(query_state($node, q{SELECT cs_receive_webhook('{}', 'x')}), '42P08', 'severa
 is(query_state($node, q{SET cupsource.server = 'shop'; SELECT cs_receive_webhook('{}', 'x')}), '28000', 'and the setting');
 
 #
+# An order that is named by its number alone
+#
+sub numbered
+{
+	my ($name, $number) = @_;
+
+	$partner->answers('POST /v2/orders' => qq({"data": {"id": "ord_$name", "order_number": "$number"}}), status => 201);
+	$node->safe_psql('postgres', qq{SELECT cs_create_order('[{"product_id": "p", "quantity": 1}]', '{"line1": "1 Way", "city": "Portland",
+		"state": "OR", "postal_code": "97201", "country": "US"}', '$name', server => 'shop')});
+	return;
+}
+
+numbered('by-number', 'N77');
+is(received('{"id": "n1", "type": "order.updated", "data": {"order_number": "N77", "status": "shipped"}}'), 'applied', 'an event names its order by the number');
+is(state_of('by-number'), 'shipped shipped', 'which is shipped');
+is($node->safe_psql('postgres', q{SELECT external_id FROM cs_webhook_events WHERE event_id = 'n1'}), 'by-number', 'and is shown as its');
+is(received('{"id": "n2", "data": {"order_number": "N78", "status": "delivered"}}'), 'kept', 'a number that no order has');
+is(kept('{"id": "n3", "data": {"order_id": "ord_one", "order_number": "N77", "status": "delivered"}}', 'external_id'),
+	"applied\nexternal_id: one\n", 'an id comes before the number');
+numbered('same-number', 'N77');
+is(received('{"id": "n4", "data": {"order_number": "N77", "status": "delivered"}}'), 'kept', 'a number that two have');
+is(state_of('by-number') . ', ' . state_of('same-number'), 'shipped shipped, placed submitted', 'moves neither');
+
+#
 # Before its order is known here
 #
 is(received('{"id": "early_1", "created_at": "2036-01-01T00:00:00Z", "data": {"order_id": "ord_early", "status": "approved"}}'), 'waiting', 'an event of an order that nobody knows');
