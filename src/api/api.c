@@ -48,13 +48,48 @@ cs_api_resource(const CsApi *api, const char *name)
 	return NULL;
 }
 
+/* Equal but for case, blanks, hyphens and underscores: InProduction, in_production. */
+static bool
+is_same_word(const char *one, const char *other)
+{
+	for (;; one++, other++)
+	{
+		one += strspn(one, " -_");
+		other += strspn(other, " -_");
+		if (pg_tolower((unsigned char) *one) != pg_tolower((unsigned char) *other))
+			return false;
+		if (*one == '\0')
+			return true;
+	}
+}
+
 const char *
 cs_api_order_state(const CsApi *api, const char *remote_status)
 {
 	for (const CsOrderStatus *status = api->orders->statuses; status->remote; status++)
-		if (pg_strcasecmp(status->remote, remote_status) == 0)
+		if (is_same_word(status->remote, remote_status))
 			return status->state;
 	return NULL;
+}
+
+/* As cs_internal.order_progress(); NULL comes before all. */
+static int
+progress(const char *state)
+{
+	static const char *const states[] = {
+		"placed", "approved", "in_production", "shipped", "delivered", "rejected", "cancelled"
+	};
+	int			i = lengthof(states) - 1;
+
+	while (i >= 0 && (state == NULL || strcmp(states[i], state) != 0))
+		i--;
+	return i;
+}
+
+const char *
+cs_api_further_state(const char *one, const char *other)
+{
+	return progress(other) > progress(one) ? other : one;
 }
 
 const char *

@@ -36,10 +36,11 @@ struct CsDesign;
  *	  external_id, order_number, remote_status, currency, items_subtotal,
  *	  shipping_cost, shipping_category_fee, discount_amount, rush_fee, total,
  *	  cost (jsonb), item_count, remote_created_at, last_shipped_at,
- *	  cancelled_at, rejection_reason
+ *	  cancelled_at, rejection_reason; and shown_status, where the partner has
+ *	  another word beside remote_status, which may say more
  *	  listed: the same list as following reads it, where nothing that one order
  *	  has may cost another one its news.  Columns: remote_id, remote_status,
- *	  last_shipped_at
+ *	  shown_status, last_shipped_at
  *	  order_items, shipments, events: what an order's detail holds
  *	  tracked: what an answer that has only shipments says of the order itself
  *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item
@@ -283,5 +284,8 @@ extern const char *cs_api_rule_code(const CsApi *api, CsRule rule);
 
 /* Local state for a remote status; NULL if the document does not know it. */
 extern const char *cs_api_order_state(const CsApi *api, const char *remote_status);
+
+/* Of two local states, or NULLs, the one that an order comes to later. */
+extern const char *cs_api_further_state(const char *one, const char *other);
 
 #endif							/* CS_API_API_H */

@@ -162,6 +162,7 @@ static const CsColumn order_columns[] =
 	{"external_id", CS_TYPE_TEXT, 0, "externalOrderId"},
 	{"order_number", CS_TYPE_IDENTIFIER, 0, "orderNumber"},
 	{"remote_status", CS_TYPE_TEXT, 0, "productionStatus|status"},
+	{"shown_status", CS_TYPE_TEXT, 0, "status"},
 	COST_COLUMNS(0, "computedCost."),
 	{"cost", CS_TYPE_JSONB, 0, "computedCost"},
 	{"item_count", CS_TYPE_INTEGER, 0, "itemCount", CS_COLUMN_UNSHOWN},
@@ -191,6 +192,7 @@ static const CsColumn listed_columns[] =
 {
 	{"remote_id", CS_TYPE_IDENTIFIER, 1, "orderId"},
 	{"remote_status", CS_TYPE_TEXT, 1, "productionStatus|status"},
+	{"shown_status", CS_TYPE_TEXT, 1, "status"},
 	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 1, "lastShippedAt"},
 	{0}
 };
@@ -398,7 +400,7 @@ static const CsApiError errors[] =
 	{0}
 };
 
-/* Section "Order lifecycle". */
+/* Section "Order lifecycle"; the types of events are the same words. */
 static const CsOrderStatus statuses[] =
 {
 	{"ApprovalPending", "placed"},

@@ -190,6 +190,22 @@ cs_answer_list(const CsApi *api, const char *resource_name, const CsJson *docume
 	return list.nrows;
 }
 
+const char **
+cs_answer_states(const CsApi *api, const CsAnswerColumn *words, int *n)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	const char **states;
+
+	deconstruct_array(DatumGetArrayTypeP(words->array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, n);
+	states = palloc0((*n + 1) * sizeof(char *));
+	for (int i = 0; i < *n; i++)
+		if (!nulls[i])
+			states[i] = cs_api_order_state(api, TextDatumGetCString(elements[i]));
+	return states;
+}
+
 Datum
 cs_answer_raw(const CsJson *document, char *null)
 {

@@ -64,6 +64,9 @@ typedef struct CsAnswerColumn
 extern int	cs_answer_list(const CsApi *api, const char *resource, const CsJson *document,
 						   const char *server, CsAnswerColumn *columns, int ncolumns, int nkeep);
 
+/* What each word of a filled text column means here: an array of *n, NULL where nothing. */
+extern const char **cs_answer_states(const CsApi *api, const CsAnswerColumn *words, int *n);
+
 /* The answer as jsonb, for "raw"; *null is 'n' if there is none, else ' '. */
 extern Datum cs_answer_raw(const CsJson *document, char *null);
 

@@ -196,6 +196,10 @@ typedef struct Listing
 	ReturnSetInfo *rsinfo;
 	int			status_column;	/* 0-based; what the partner calls it */
 	int			state_column;	/* and what that means here */
+	int			shipped_column; /* of the last parcel's time */
+	const char **shown;			/* what the other word of each row of the page means */
+	int			nshown;
+	int			row;			/* of the page */
 	int			id_column;		/* of the external id */
 	const char *external_id;	/* the only one that is wanted, or NULL */
 	int64		left;			/* rows that are still wanted */
@@ -224,10 +228,26 @@ cs_order_row_state(const CsApi *api, Datum *values, bool *nulls, int status_colu
 		values[state_column] = CStringGetTextDatum(state);
 }
 
+/* The partner's other word for it, or a parcel that has left, may say more of its state. */
+static void
+add_state(const Listing *listing, int row, Datum *values, bool *nulls)
+{
+	const char *state = row < listing->nshown ? listing->shown[row] : NULL;
+
+	if (!nulls[listing->shipped_column])
+		state = cs_api_further_state(state, "shipped");
+	if (!nulls[listing->state_column])
+		state = cs_api_further_state(TextDatumGetCString(values[listing->state_column]), state);
+	nulls[listing->state_column] = state == NULL;
+	if (state)
+		values[listing->state_column] = CStringGetTextDatum(state);
+}
+
 static void
 list_row(Datum *values, bool *nulls, void *arg)
 {
 	Listing    *listing = arg;
+	int			row = listing->row++;
 
 	/* Partners are found that overlook the filter; an order of another id is no answer. */
 	if (listing->external_id &&
@@ -239,6 +259,7 @@ list_row(Datum *values, bool *nulls, void *arg)
 	listing->left--;
 	cs_order_row_state(listing->account->api, values, nulls, listing->status_column,
 					   listing->state_column);
+	add_state(listing, row, values, nulls);
 	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 	nulls[listing->state_column] = true;
 }
@@ -250,6 +271,17 @@ add_argument(CsArgument *arguments, int *n, const char *name, const char *value)
 		return;
 	arguments[*n].name = name;
 	arguments[(*n)++].value = cs_utf8_from_server(value);
+}
+
+static void
+read_shown(Listing *listing, const CsJson *document)
+{
+	CsAnswerColumn shown = {"shown_status", TEXTOID};
+
+	listing->row = listing->nshown = 0;
+	if (cs_answer_list(listing->account->api, "listed", document, listing->account->server,
+					   &shown, 1, 0) > 0)
+		listing->shown = cs_answer_states(listing->account->api, &shown, &listing->nshown);
 }
 
 static void
@@ -275,6 +307,7 @@ read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account)
 	{
 		MemoryContext old = MemoryContextSwitchTo(page_cxt);
 
+		read_shown(listing, page->document);
 		cs_rows_each(reader, page->document, listing->external_id ? -1 : listing->left,
 					 list_row, listing);
 		MemoryContextSwitchTo(old);
@@ -304,6 +337,7 @@ cs_sql_orders(PG_FUNCTION_ARGS)
 	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	listing.status_column = column_of(listing.rsinfo->setDesc, "remote_status");
 	listing.state_column = column_of(listing.rsinfo->setDesc, "state");
+	listing.shipped_column = column_of(listing.rsinfo->setDesc, "last_shipped_at");
 	listing.id_column = column_of(listing.rsinfo->setDesc, "external_id");
 	listing.external_id = text_argument(fcinfo, 2);
 	listing.left = max_rows;

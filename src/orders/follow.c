@@ -250,7 +250,7 @@ cs_follow_orders(void)
 		userid = find_asker(serverid, server);
 		if (!OidIsValid(userid))
 			continue;
-		if (unlisted >= 2 && cs_api_resource(api, "orders"))
+		if (unlisted >= 2 && cs_api_resource(api, "listed"))
 			cs_list_plan(serverid, userid, since, now, due);
 		else
 			ask_singly(api, serverid, server);
@@ -260,27 +260,64 @@ cs_follow_orders(void)
 
 /* ---- recording ---- */
 
-/* An event without a type tells nothing. */
-static void
+/*
+ * How far the order has come by the types of its events, first to last; after
+ * a rejection or cancellation it may have gone on.
+ */
+static const char *
+state_by_history(const CsApi *api, const CsAnswerColumn *types)
+{
+	const char *state = NULL;
+	int			n;
+	const char **states = cs_answer_states(api, types, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		was_stopped = state &&
+			(strcmp(state, "rejected") == 0 || strcmp(state, "cancelled") == 0);
+
+		state = was_stopped && states[i] ? states[i] : cs_api_further_state(state, states[i]);
+	}
+	return state;
+}
+
+/* Returns the state by them, or NULL.  An event without a type tells nothing. */
+static const char *
 record_events(const CsTransfer *transfer)
 {
 	static CsStatement remote_events = {
 		"SELECT cs_internal.order_remote_events($1, $3, $2, $4, $5, $6)", 6,
 		{INT8OID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, JSONBARRAYOID}
 	};
+	const CsApi *api = transfer->account->api;
 	CsAnswerColumn columns[] = {
 		{"type", TEXTOID}, {"at", TIMESTAMPTZOID}, {"by", TEXTOID}, {"shipment_id", TEXTOID},
 		{"raw", JSONBOID}
 	};
 	Datum		values[1 + lengthof(columns)];
 
-	if (cs_answer_list(transfer->account->api, "events", cs_call_document(transfer->call),
+	if (cs_answer_list(api, "events", cs_call_document(transfer->call),
 					   transfer->account->server, columns, lengthof(columns), 1) <= 0)
-		return;
+		return NULL;
 	values[0] = Int64GetDatum(transfer->order_id);
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		values[1 + i] = columns[i].array;
 	cs_state_run(&remote_events, values, NULL);
+	return state_by_history(api, &columns[0]);
+}
+
+/* What the partner's other word for the order means, or NULL. */
+static const char *
+shown_state(const CsTransfer *transfer)
+{
+	const CsApi *api = transfer->account->api;
+	CsAnswerColumn shown = {"shown_status", TEXTOID};
+	int			n;
+
+	if (cs_answer_list(api, "order", cs_call_document(transfer->call), transfer->account->server,
+					   &shown, 1, 0) <= 0)
+		return NULL;
+	return cs_answer_states(api, &shown, &n)[0];
 }
 
 void
@@ -311,7 +348,10 @@ cs_record_followed(CsTransfer *transfer)
 				 errmsg("the answer of server \"%s\" does not show the order", account->server)));
 	cs_record_parcels(transfer);
 	if (transfer->kind == CS_TRANSFER_GET)
-		record_events(transfer);
+	{
+		answer.state = cs_api_further_state(answer.state, shown_state(transfer));
+		answer.state = cs_api_further_state(answer.state, record_events(transfer));
+	}
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(transfer->order_id);

@@ -89,9 +89,10 @@ BEGIN
         left(a.remote_id, 100));
   END IF;
   state_now := CASE
-    -- An unknown remote status says nothing; an end stays one.
+    -- An unknown remote status says nothing; an end stays one, and nothing goes back.
     WHEN new_state IS NULL OR old.state IN ('delivered', 'rejected', 'cancelled') THEN old.state
     WHEN old.state IN ('cancelling', 'orphaned') AND new_state NOT IN ('cancelled', 'rejected') THEN old.state
+    WHEN cs_internal.order_progress(new_state) < cs_internal.order_progress(old.state) THEN old.state
     ELSE new_state END;
   news := state_now <> old.state
     OR coalesce(a.remote_status, (old.remote).remote_status) IS DISTINCT FROM (old.remote).remote_status;
@@ -121,8 +122,21 @@ COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_
 REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval)
   FROM PUBLIC;
 
--- A page of the list: which of our orders does it show changed?
-CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], statuses text[],
+-- Does a row of the list show what is not known yet?
+CREATE FUNCTION cs_internal.is_listed_news(o cs_internal.orders, status text, state text, shipped_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (o.remote).remote_status IS DISTINCT FROM status
+    OR shipped_at IS NOT NULL AND shipped_at IS DISTINCT FROM (o.remote).last_shipped_at
+    OR cs_internal.order_progress(state) > CASE WHEN o.state IN ('cancelling', 'orphaned') THEN 4
+                                                ELSE cs_internal.order_progress(o.state) END;
+END $$;
+COMMENT ON FUNCTION cs_internal.is_listed_news(cs_internal.orders, text, text, timestamptz) IS
+'Is an order to be asked for by itself, because the partner''s list shows it otherwise than we know it?';
+REVOKE ALL ON FUNCTION cs_internal.is_listed_news(cs_internal.orders, text, text, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], statuses text[], states text[],
   shipped timestamptz[], poll_interval interval) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -132,22 +146,21 @@ BEGIN
          error = CASE WHEN o.failing_since IS NULL THEN o.error END,
          failing_since = NULL,
          poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
-    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
+    FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
    WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
-     AND (o.remote).remote_status IS NOT DISTINCT FROM l.status
-     AND (l.shipped_at IS NULL OR l.shipped_at IS NOT DISTINCT FROM (o.remote).last_shipped_at);
+     AND NOT cs_internal.is_listed_news(o, l.status, l.state, l.shipped_at);
   RETURN QUERY
   SELECT o.id
-    FROM unnest(remote_ids, statuses, shipped) AS l (remote_id, status, shipped_at)
+    FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
     JOIN cs_internal.orders AS o ON o.server = orders_listed.server AND o.remote_id = l.remote_id
    WHERE o.poll_at IS NOT NULL
-     AND ((o.remote).remote_status IS DISTINCT FROM l.status
-          OR (l.shipped_at IS NOT NULL AND l.shipped_at IS DISTINCT FROM (o.remote).last_shipped_at))
+     AND cs_internal.is_listed_news(o, l.status, l.state, l.shipped_at)
    ORDER BY o.fetched_at;
 END $$;
-COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) IS
-'Applies a page of the partner''s list: what is as we know it is put off, the ids of the rest are returned, to be asked for one by one.';
-REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) IS
+'Applies a page of the partner''s list (states: what each row''s words mean here): what is as we know it is put off, the '
+'ids of the rest are returned, to be asked for one by one.';
+REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -15,6 +15,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -202,19 +203,39 @@ list_goes_on(const CsTransfer *transfer, const CsResource *orders)
 		cs_json_boolean(cs_json_find(document, orders->has_more_paths), &more) && more;
 }
 
+/* What each row says of the state of its order, by either word; text[]. */
+static Datum
+listed_states(const CsApi *api, const CsAnswerColumn *statuses, const CsAnswerColumn *shown)
+{
+	int			n;
+	const char **states = cs_answer_states(api, statuses, &n);
+	const char **others = cs_answer_states(api, shown, &n);
+	ArrayBuildState *array = initArrayResult(TEXTOID, CurrentMemoryContext, false);
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *state = cs_api_further_state(states[i], others[i]);
+
+		array = accumArrayResult(array, state ? CStringGetTextDatum(state) : (Datum) 0,
+								 state == NULL, TEXTOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(array, CurrentMemoryContext);
+}
+
 void
 cs_record_listed(CsTransfer *transfer)
 {
 	static CsStatement orders_listed = {
-		"SELECT cs_internal.orders_listed($1, $2, $3, $4, $5)", 5,
-		{TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INTERVALOID}
+		"SELECT cs_internal.orders_listed($1, $2, $3, $4, $5, $6)", 6,
+		{TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INTERVALOID}
 	};
 	const CsAccount *account = transfer->account;
 	const CsFailure *failure = cs_transfer_failure(transfer);
 	CsAnswerColumn columns[] = {
-		{"remote_id", TEXTOID}, {"remote_status", TEXTOID}, {"last_shipped_at", TIMESTAMPTZOID}
+		{"remote_id", TEXTOID}, {"remote_status", TEXTOID}, {"shown_status", TEXTOID},
+		{"last_shipped_at", TIMESTAMPTZOID}
 	};
-	Datum		values[5];
+	Datum		values[6];
 	int			rows;
 
 	if (failure->kind != CS_FAILURE_NONE)
@@ -227,7 +248,8 @@ cs_record_listed(CsTransfer *transfer)
 	values[0] = CStringGetTextDatum(account->server);
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		values[1 + i] = columns[i].array;
-	values[4] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
+	values[3] = listed_states(account->api, &columns[1], &columns[2]);
+	values[5] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
 	cs_state_run(&orders_listed, values, NULL);
 
 	if (rows > 0 && list_goes_on(transfer, cs_api_resource(account->api, "orders")))

@@ -20,6 +20,7 @@ $identity->answers('POST /api/PartnerAuthentication/auth' =>
 	  '{"accessToken": "eyJhbGc...", "refreshToken": "...", "expired": "2099-05-19T19:00:00+00:00"}');
 
 my $order_id = '9b4f7e2a-0000-4000-8000-000000000001';
+my $other_id = $order_id =~ s/1\z/5/r;
 my $item_id = '1c2d3e4f-0000-4000-8000-000000000002';
 
 # One request arrived: this one, with the token, and with this JSON as its body.
@@ -235,10 +236,10 @@ my $retrieved = <<"END";
 }
 END
 $partner->answers("GET /api/v1/orders/$order_id" => $retrieved, times => 2);
-is($node->safe_psql('postgres', q{SELECT cs_order_status('shopify-1234', max_age => '0')}), 'approved', 'Retrieve an order');
+is($node->safe_psql('postgres', q{SELECT cs_order_status('shopify-1234', max_age => '0')}), 'shipped', 'Retrieve an order: events[] tell its state');
 sent("GET /api/v1/orders/$order_id");
 is(fields($node, "SELECT $columns FROM cs_order('shopify-1234')"),
-	$placed =~ s/state: placed/state: approved/r =~ s/ApprovalPending/Approved/r
+	$placed =~ s/state: placed/state: shipped/r =~ s/ApprovalPending/Approved/r
 	  =~ s/^cost: .*$/cost: {"currency": "USD", "grandTotal": 25.70}/mr . "last_shipped_at: 2026-05-19T11:34:00+00:00\n",
 	'its state, cost and last shipment; what it does not show again stands');
 my $events = <<'END';
@@ -316,7 +317,7 @@ is(fields($node, q{SELECT server, external_id, state, remote_id, remote_status, 
   FROM cs_orders(status => 'Shipped', since => '2026-05-01T00:00:00Z', max_rows => 50)}), <<"END", 'List orders: each field in its column, the display text in raw');
 server: hub
 external_id: shopify-1234
-state: approved
+state: shipped
 remote_id: $order_id
 remote_status: Approved
 total: 25.70
@@ -393,25 +394,25 @@ END
 #
 # "Cancel an order"
 #
-$partner->answers("DELETE /api/v1/orders/$order_id" => <<"END");
+$partner->answers("DELETE /api/v1/orders/$other_id" => <<"END");
 {
   "success": true,
   "data": {
-    "orderId":     "$order_id",
+    "orderId":     "$other_id",
     "status":      "Cancelled",
     "cancelledAt": "2026-05-18T17:15:00Z"
   }
 }
 END
-is(fields($node, q{SELECT external_id, state, remote_id, remote_status, cancelled_at FROM cs_cancel_order('shopify-1234')}), <<"END", 'Cancel an order');
-external_id: shopify-1234
+is(fields($node, q{SELECT external_id, state, remote_id, remote_status, cancelled_at FROM cs_cancel_order('shopify-1235')}), <<"END", 'Cancel an order');
+external_id: shopify-1235
 state: cancelled
-remote_id: $order_id
+remote_id: $other_id
 remote_status: Cancelled
 cancelled_at: 2026-05-18T17:15:00+00:00
 END
-sent("DELETE /api/v1/orders/$order_id");
-is(fields($node, q{SELECT state FROM cs_cancel_order('shopify-1234')}), "state: cancelled\n", 'again is the same');
+sent("DELETE /api/v1/orders/$other_id");
+is(fields($node, q{SELECT state FROM cs_cancel_order('shopify-1235')}), "state: cancelled\n", 'again is the same');
 is_deeply([ $partner->lines ], [], 'without asking');
 
 # "Order lifecycle": the partner's word and ours.
@@ -421,6 +422,11 @@ $partner->answers('GET /api/v1/orders?pageSize=100&page=1' => '{"success": true,
 	  . join(', ', map {qq({"orderId": "o$_", "productionStatus": "$_"})} sort keys %state) . ']}}');
 is($node->safe_psql('postgres', q{SELECT string_agg(remote_status || ' ' || state, ', ' ORDER BY remote_status) FROM cs_orders()}),
 	join(', ', map {"$_ $state{$_}"} sort keys %state), 'Order lifecycle');
+$partner->answers('GET /api/v1/orders?pageSize=100&page=1' => '{"success": true, "data": {"orders": ['
+	  . '{"orderId": "o1", "productionStatus": "ApprovalPending", "status": "Cancelled"}, {"orderId": "o2", "productionStatus": "Shipped", "status": "Approved"},'
+	  . '{"orderId": "o3", "productionStatus": "OnHold", "status": "in production"}, {"orderId": "o4", "productionStatus": "OnHold"}]}}');
+is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', remote_id, remote_status, state), ', ' ORDER BY remote_id) FROM cs_orders()}),
+	'o1 ApprovalPending cancelled, o2 Shipped shipped, o3 OnHold in_production, o4 OnHold', 'of two words the one that is further on');
 is_deeply([ $partner->left ], [], 'everything that was answered was asked for');
 $node->stop;
 done_testing;

@@ -260,7 +260,7 @@ sub followed
 	wait_for_state($node, $external_id, 'placed');
 	my $id = columns($external_id, 'remote_id');
 	$sandbox->faults({ action => 'body', method => 'GET', path => "/orders/$id\$", content_type => 'application/json',
-		text => qq({"success": true, "data": {"orderId": "$id", "productionStatus": "Rejected", $fields}}) });
+		text => qq({"success": true, "data": {"orderId": "$id", $fields}}) });
 	return $node->safe_psql('postgres', "SELECT cs_order_status('$external_id', '0')") . '|' . columns($external_id, 'rejection_reason');
 }
 
@@ -271,12 +271,42 @@ sub events
 		WHERE external_id = 'odd-$n' AND source = 'remote' AND at > now() - interval '1 min'});
 }
 
-is(followed('"rejection": {"reason": {"text": "bad"}}'), 'rejected|{"text":"bad"}', 'a reason that is no text is one nevertheless');
-is(followed('"rejection": "plain text"'), 'rejected|plain text', 'so is a rejection that is a text');
-is(followed('"events": [{"at": null, "type": "rejected"}, {"type": "held"}, {"at": "2026-05-18T10:00:05Z"}, 7]'), 'rejected|',
+is(followed('"productionStatus": "Rejected", "rejection": {"reason": {"text": "bad"}}'), 'rejected|{"text":"bad"}', 'a reason that is no text is one nevertheless');
+is(followed('"productionStatus": "Rejected", "rejection": "plain text"'), 'rejected|plain text', 'so is a rejection that is a text');
+is(followed('"productionStatus": "Rejected", "events": [{"at": null, "type": "rejected"}, {"type": "held"}, {"at": "2026-05-18T10:00:05Z"}, 7]'), 'rejected|',
 	'an event that cannot be read costs the order no news');
 is(events(), 'rejected held', 'nor other events: one without a time happened when it was seen');
-is(followed('"events": {}, "shipments": "none", "computedCost": [], "createdAt": "soon", "lastShippedAt": 7'), 'rejected|', 'nor does anything else');
+is(followed('"productionStatus": "Rejected", "events": {}, "shipments": "none", "computedCost": [], "createdAt": "soon", "lastShippedAt": 7'), 'rejected|', 'nor does anything else');
+
+# ---- words that contradict each other ----
+
+# The state that an order comes to by such an answer.
+sub comes_to
+{
+	my ($fields) = @_;
+
+	return (split /\|/, followed($fields))[0];
+}
+
+sub history
+{
+	return '"events": [' . join(', ', map {qq({"at": "2026-05-18T10:00:05Z", "type": "$_"})} @_) . ']';
+}
+
+my $pending = '"productionStatus": "ApprovalPending"';
+
+is(comes_to(qq($pending, "status": "Cancelled")), 'cancelled', 'of two words the one that is further on counts');
+is(comes_to(qq("productionStatus": "Shipped", "status": "Approved")), 'shipped', 'whichever it is');
+is(comes_to(qq($pending, "status": "Progressing Shipment")), 'placed', 'one that nobody knows does not');
+is(comes_to($pending . ', ' . history(qw(created cancelled))), 'cancelled', 'the history tells of an end');
+is(comes_to('"productionStatus": "OnHold", ' . history('created', 'approved', 'in production', 'inspected')), 'in_production', 'and of progress');
+is(comes_to('"productionStatus": "Approved", ' . history(qw(created rejected approved))), 'approved', 'unless it went on');
+is(comes_to('"productionStatus": "Rejected", ' . history(qw(created approved))), 'rejected', 'or is behind');
+is(comes_to('"productionStatus": "Approved", ' . history(qw(created approved shipped))), 'shipped', 'a shipment');
+$id = columns("odd-$n", 'remote_id');
+$sandbox->faults({ action => 'body', method => 'GET', path => "/orders/$id\$", content_type => 'application/json',
+	text => qq({"success": true, "data": {"orderId": "$id", "productionStatus": "Approved"}}) });
+is($node->safe_psql('postgres', "SELECT cs_order_status('odd-$n', '0')"), 'shipped', 'is not undone by an answer that leaves it out');
 
 # What does not show the order is seen.
 enqueue('hub', 'unshown');

@@ -146,6 +146,12 @@ wait_until_looked();
 is(singles(), $changed, 'a list is read whatever is wrong with single rows of it');
 is($node->safe_psql('postgres', qq{SELECT state FROM cs_orders WHERE remote_id = '$changed'}), 'approved', 'and what it shows changed is known');
 
+list_says(qq("orders": [{"orderId": "$unchanged", "productionStatus": "$known", "status": "Cancelled"},
+	{"orderId": "$changed", "productionStatus": "Approved", "status": "Progressing Shipment"}]));
+look(@mine);
+wait_until_looked();
+is(singles(), $unchanged, 'a word beside it that tells of more is news, one that nobody knows is not');
+
 # ---- a list that cannot be read ----
 
 my $log_size = -s $node->logfile;
