@@ -122,7 +122,8 @@ COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_
 REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval)
   FROM PUBLIC;
 
--- Does a row of the list show what is not known yet?
+-- Does a row of the list show what is not known yet?  No row shows parcels: how those of a
+-- shipped order are is asked after half the time since its last change, each six hours at last.
 CREATE FUNCTION cs_internal.is_listed_news(o cs_internal.orders, status text, state text, shipped_at timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -130,10 +131,13 @@ BEGIN
   RETURN (o.remote).remote_status IS DISTINCT FROM status
     OR shipped_at IS NOT NULL AND shipped_at IS DISTINCT FROM (o.remote).last_shipped_at
     OR cs_internal.order_progress(state) > CASE WHEN o.state IN ('cancelling', 'orphaned') THEN 4
-                                                ELSE cs_internal.order_progress(o.state) END;
+                                                ELSE cs_internal.order_progress(o.state) END
+    OR o.state = 'shipped' AND coalesce(
+         o.fetched_at <= clock_timestamp() - least((clock_timestamp() - o.changed_at) / 2, '6 hours'), true);
 END $$;
 COMMENT ON FUNCTION cs_internal.is_listed_news(cs_internal.orders, text, text, timestamptz) IS
-'Is an order to be asked for by itself, because the partner''s list shows it otherwise than we know it?';
+'Is an order to be asked for by itself, because the partner''s list shows it otherwise than we know it, or does not show '
+'the parcels of a shipped one, which nobody has asked for lately?';
 REVOKE ALL ON FUNCTION cs_internal.is_listed_news(cs_internal.orders, text, text, timestamptz) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], statuses text[], states text[],
@@ -142,8 +146,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   UPDATE cs_internal.orders AS o
-     SET fetched_at = clock_timestamp(),
-         error = CASE WHEN o.failing_since IS NULL THEN o.error END,
+     SET error = CASE WHEN o.failing_since IS NULL THEN o.error END,
          failing_since = NULL,
          poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
     FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
@@ -158,8 +161,8 @@ BEGIN
    ORDER BY o.fetched_at;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) IS
-'Applies a page of the partner''s list (states: what each row''s words mean here): what is as we know it is put off, the '
-'ids of the rest are returned, to be asked for one by one.';
+'Applies a page of the partner''s list (states: what each row''s words mean here): what is as we know it is put off, and '
+'as old as it was, because a list does not tell all; the ids of the rest are returned, to be asked for one by one.';
 REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void

@@ -31,7 +31,7 @@ COMMENT ON VIEW @extschema@.cs_orders IS
 '(server, external_id, lines, ship_to, options) queues an order in the current transaction. cs_orders() asks the partner.';
 COMMENT ON COLUMN @extschema@.cs_orders.path IS 'queue: sent after COMMIT; call: cs_create_order, sent at once.';
 COMMENT ON COLUMN @extschema@.cs_orders.replaces IS 'The order that this one was submitted again for (cs_resubmit_order).';
-COMMENT ON COLUMN @extschema@.cs_orders.fetched_at IS 'When the partner was last asked about it.';
+COMMENT ON COLUMN @extschema@.cs_orders.fetched_at IS 'When the partner''s answer about it was last read; its list does not count.';
 GRANT SELECT, INSERT ON @extschema@.cs_orders TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_order_lines WITH (security_barrier) AS
