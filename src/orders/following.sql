@@ -106,7 +106,8 @@ BEGIN
          failing_since = NULL,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
-         poll_at = cs_internal.poll_next(state_now,
+         -- Where nobody wants it, it is followed by what it is at the partner.
+         poll_at = cs_internal.poll_next(CASE state_now WHEN 'orphaned' THEN coalesce(new_state, state_now) ELSE state_now END,
            CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval,
            cs_internal.is_told(old.server))
    WHERE t.id = order_id;
@@ -148,7 +149,10 @@ BEGIN
   UPDATE cs_internal.orders AS o
      SET error = CASE WHEN o.failing_since IS NULL THEN o.error END,
          failing_since = NULL,
-         poll_at = cs_internal.poll_next(o.state, o.changed_at, poll_interval)
+         poll_at = cs_internal.poll_next(
+           CASE WHEN o.state <> 'orphaned' THEN o.state
+                WHEN (o.remote).last_shipped_at IS NOT NULL THEN 'shipped'
+                ELSE coalesce(l.state, o.state) END, o.changed_at, poll_interval)
     FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
    WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
      AND NOT cs_internal.is_listed_news(o, l.status, l.state, l.shipped_at);

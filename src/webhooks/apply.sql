@@ -133,6 +133,7 @@ DECLARE
   old cs_internal.orders;
   asked_at timestamptz;
   state_now text;
+  lives_as text;
   status_now text;
   is_late boolean;
   news boolean;
@@ -159,6 +160,7 @@ BEGIN
     status_now := event.remote_status;
   END IF;
 
+  lives_as := CASE state_now WHEN 'orphaned' THEN coalesce(event.state, state_now) ELSE state_now END;
   news := state_now <> old.state OR status_now IS DISTINCT FROM (old.remote).remote_status;
   UPDATE cs_internal.orders AS t
      SET state = state_now,
@@ -179,11 +181,11 @@ BEGIN
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
          -- NULL stays so: the partner cannot be asked.  What is asked for is not put off by other events.
          poll_at = CASE
-           WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(state_now) THEN NULL
+           WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(lives_as) THEN NULL
            WHEN event.asks THEN clock_timestamp()
            WHEN EXISTS (SELECT FROM cs_internal.webhook_events AS e
                          WHERE e.order_id = old.id AND e.asks AND e.received_at > asked_at) THEN t.poll_at
-           ELSE cs_internal.poll_next(state_now, clock_timestamp(), poll_interval, true) END
+           ELSE cs_internal.poll_next(lives_as, clock_timestamp(), poll_interval, true) END
    WHERE t.id = old.id;
   IF state_now <> old.state THEN
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, state_now, 'cupsource',

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 82);
+SELECT plan(3 * 13 * 19 + 91);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -209,6 +209,27 @@ SELECT is((o.error, o.failing_since)::text, '(,)', 'ends it, too') FROM cs_inter
 UPDATE cs_internal.orders AS o SET error = ROW('PA400', 'ORDER_NOT_CANCELLABLE', 'no', NULL, NULL) FROM vain AS v WHERE o.id = v.id;
 SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, 'placed', NULL, NULL, '1 min')$$, id), 'an answer') FROM vain;
 SELECT is((o.error).code, 'ORDER_NOT_CANCELLABLE', 'leaves what else was wrong') FROM cs_internal.orders AS o JOIN vain USING (id);
+
+-- An order that nobody wants is followed to its end there, and no further.
+CREATE FUNCTION pg_temp.orphan(remote_state text, age interval) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  order_id bigint := pg_temp.order_in('orphaned');
+  result text;
+BEGIN
+  UPDATE cs_internal.orders AS o SET changed_at = now() - age WHERE o.id = order_id;
+  PERFORM cs_internal.order_followed(order_id, remote_state, NULL, NULL, '1 min');
+  SELECT concat_ws(' ', o.state, CASE WHEN o.poll_at IS NOT NULL THEN 'followed' END) INTO result FROM cs_internal.orders AS o WHERE o.id = order_id;
+  RETURN result;
+END $$;
+SELECT is(pg_temp.orphan(s, a::interval), r, format('orphaned and %s for %s: %s', coalesce(s, 'unknown'), a, r))
+  FROM (VALUES ('in_production', '1 year', 'orphaned followed'), (NULL, '1 year', 'orphaned followed'), ('shipped', '29 days', 'orphaned followed'),
+    ('shipped', '31 days', 'orphaned'), ('delivered', '1 day', 'orphaned')) AS v (s, a, r);
+CREATE TEMP TABLE orphan AS SELECT pg_temp.order_in('orphaned') AS id;
+UPDATE cs_internal.orders AS o SET server = 'listing', remote_id = 'r2', changed_at = now() - interval '31 days' FROM orphan AS n WHERE o.id = n.id;
+SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{old}', '{approved}', '{NULL}', '1 min')), 0::bigint, 'listed as before');
+SELECT is(o.poll_at > now(), true, 'it is followed on') FROM cs_internal.orders AS o JOIN orphan USING (id);
+SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{old}', '{shipped}', '{NULL}', '1 min')), 0::bigint, 'listed as shipped long ago');
+SELECT is(o.poll_at, NULL, 'it is not') FROM cs_internal.orders AS o JOIN orphan USING (id);
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(76);
+SELECT plan(80);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -113,6 +113,13 @@ SELECT ok(poll_at <= clock_timestamp(), 'does not put that off') FROM cs_interna
 UPDATE cs_internal.orders AS o SET fetched_at = clock_timestamp() FROM doubt WHERE o.id = doubt.id;
 SELECT is(pg_temp.deliver(id, 'b 14:00 shipped'), 'applied', 'after it was asked') FROM doubt;
 SELECT ok(poll_at > clock_timestamp() + interval '59 min', 'it is asked in an hour') FROM cs_internal.orders JOIN doubt USING (id);
+
+-- An order that nobody wants is asked for until its end.
+CREATE TEMP TABLE orphan AS SELECT pg_temp.order_in('orphaned') AS id;
+SELECT is(pg_temp.deliver(id, 'a 13:00 shipped'), 'applied', 'an orphaned order is shipped') FROM orphan;
+SELECT is(state || ' ' || (poll_at > now())::text, 'orphaned true', 'and followed') FROM cs_internal.orders JOIN orphan USING (id);
+SELECT is(pg_temp.deliver(id, 'b 14:00 delivered'), 'applied', 'then delivered') FROM orphan;
+SELECT is(state || coalesce(poll_at::text, ''), 'orphaned', 'and not followed any more') FROM cs_internal.orders JOIN orphan USING (id);
 
 -- How often to ask.
 SELECT is(cs_internal.is_told('shop'), true, 'webhooks of this server arrive');
