@@ -273,6 +273,13 @@ add_argument(CsArgument *arguments, int *n, const char *name, const char *value)
 	arguments[(*n)++].value = cs_utf8_from_server(value);
 }
 
+/* The argument "since"; where there is none, the first time there is. */
+static TimestampTz
+since_argument(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
+}
+
 static void
 read_shown(Listing *listing, const CsJson *document)
 {
@@ -290,6 +297,7 @@ read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account)
 	const CsResource *orders = cs_api_resource(account->api, "orders");
 	MemoryContext page_cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource list of orders",
 												   ALLOCSET_DEFAULT_SIZES);
+	TimestampTz since = since_argument(fcinfo);
 	CsArgument	arguments[3];
 	int			n = 0;
 	CsRowReader *reader;
@@ -297,8 +305,8 @@ read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account)
 	const CsPage *page;
 
 	add_argument(arguments, &n, "status", text_argument(fcinfo, 0));
-	add_argument(arguments, &n, "since", PG_ARGISNULL(1) ? NULL :
-				 cs_answer_iso_time(PG_GETARG_TIMESTAMPTZ(1)));
+	if (since >= CS_ISO_TIME_FIRST)
+		add_argument(arguments, &n, "since", cs_answer_iso_time(since));
 	add_argument(arguments, &n, "external_id", listing->external_id);
 	pager = cs_pager_begin(CurrentMemoryContext, account, orders, arguments, n, NULL,
 						   (int) Min(listing->left, orders->page_size), CS_PRIORITY_LIVE, false);
@@ -341,7 +349,7 @@ cs_sql_orders(PG_FUNCTION_ARGS)
 	listing.id_column = column_of(listing.rsinfo->setDesc, "external_id");
 	listing.external_id = text_argument(fcinfo, 2);
 	listing.left = max_rows;
-	if (max_rows > 0)
+	if (max_rows > 0 && since_argument(fcinfo) < CS_ISO_TIME_END)
 		read_list(fcinfo, &listing, account);
 	return (Datum) 0;
 }

@@ -94,7 +94,7 @@ AS 'MODULE_PATHNAME', 'cs_sql_orders';
 COMMENT ON FUNCTION @extschema@.cs_orders(text, timestamptz, text, bigint, text) IS
 'Asks the partner for its orders now (CustomHub: GET /api/v1/orders; 0A000 where the API has no list), rows as in '
 'cs_orders with what a list tells: id is NULL, the view has it by remote_id. status: the partner''s word; '
-'since: created at the partner then or later.';
+'since: created at the partner then or later; a time before the year 2000, as -infinity, means all of them, one from the year 10000 on none.';
 
 CREATE FUNCTION @extschema@.cs_order_status(id text, max_age interval DEFAULT NULL, server text DEFAULT NULL)
 RETURNS text

@@ -336,6 +336,21 @@ $partner->answers('GET /api/v1/orders?externalOrderId=shopify%202&pageSize=1&pag
 is(fields($node, q{SELECT remote_id FROM cs_orders(external_id => 'shopify 2', max_rows => 1)}), "remote_id: b\n", 'no other, where the partner overlooks it');
 sent('GET /api/v1/orders?externalOrderId=shopify%202&pageSize=1&page=1');
 
+# Times that no partner can read.
+my $none = '{"success": true, "data": {"orders": [], "pagination": {"page": 1, "pageSize": 1, "totalCount": 0, "hasMore": false}}}';
+for my $case ([ '-infinity' ], [ '0044-03-15 00:00+00 BC' ], [ '1999-12-31 23:59:59+00' ],
+	[ '2000-01-01 00:00+00', 'since=2000-01-01T00%3A00%3A00Z&' ], [ '9999-12-31 23:59:59+00', 'since=9999-12-31T23%3A59%3A59Z&' ])
+{
+	my ($since, $sent) = @$case;
+	my $request = 'GET /api/v1/orders?' . ($sent // '') . 'pageSize=1&page=1';
+
+	$partner->answers($request => $none);
+	is($node->safe_psql('postgres', "SELECT count(*) FROM cs_orders(since => '$since', max_rows => 1)"), 0, "since $since: " . ($sent // 'all of them'));
+	sent($request);
+}
+is($node->safe_psql('postgres', "SELECT count(*) FROM cs_orders(since => '$_')"), 0, "since $_: none") for 'infinity', '10000-01-01 00:00+00';
+is_deeply([ $partner->lines ], [], 'and nobody is asked');
+
 #
 # "Add or replace designs"
 #
