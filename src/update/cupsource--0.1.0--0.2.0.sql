@@ -34,7 +34,6 @@ DROP INDEX cs_internal.order_events_order;
 ALTER TABLE cs_internal.order_attempts DROP CONSTRAINT order_attempts_delivery_check;
 
 ALTER TABLE cs_internal.orders RESET (fillfactor), ADD COLUMN failing_since timestamptz;
-ALTER TABLE cs_internal.orders RESET (fillfactor);
 ALTER TABLE cs_internal.queue_claim DROP COLUMN one;
 
 -- These have other arguments or other results, or are gone.
