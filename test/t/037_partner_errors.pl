@@ -144,7 +144,7 @@ sub models_known
 		', ' ORDER BY model_id) FROM cs_models WHERE server = 'models'});
 }
 
-sub details_asked { return join ' ', map { m{/models/(\w+)$} ? $1 : () } $partner->lines; }
+sub details_asked { return join ' ', sort map { m{/models/(\w+)$} ? $1 : () } $partner->lines; }
 
 my @letters = 'a' .. 'f';
 refreshed_models(1, map { $_ => detail($_) } @letters);
