@@ -258,7 +258,7 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 /* ---- What the answer says ---- */
 
 static void
-refuse_page(const CsPager *pager, const char *problem)
+refuse_page(const CsPager *pager, const char *problem, char *hint)
 {
 	CsFailure	failure;
 
@@ -266,6 +266,7 @@ refuse_page(const CsPager *pager, const char *problem)
 						 psprintf("resource \"%s\", page " INT64_FORMAT, pager->resource->name,
 								  pager->page.number),
 						 problem, NULL);
+	failure.hint = hint;
 	cs_failure_throw(&failure);
 }
 
@@ -273,7 +274,7 @@ static void
 refuse_fact(const CsPager *pager, const char *paths, const char *expected, const CsJson *value)
 {
 	refuse_page(pager, psprintf("field \"%s\": expected %s, got %s", paths, expected,
-								cs_json_type_name(cs_json_type(value))));
+								cs_json_type_name(cs_json_type(value))), NULL);
 }
 
 /* How many rows there are in all; -1 if the API does not say. */
@@ -331,10 +332,10 @@ cursor_after(CsPager *pager, const CsJson *document)
 		if (!more)
 			return NULL;
 		if (cursor == NULL)
-			refuse_page(pager, "more pages are said to follow, but there is no cursor");
+			refuse_page(pager, "more pages are said to follow, but there is no cursor", NULL);
 	}
 	if (cursor && !remember_position(pager, cursor))
-		refuse_page(pager, "its cursor for the next page leads back to an earlier one");
+		refuse_page(pager, "its cursor for the next page leads back to an earlier one", NULL);
 	return cursor;
 }
 
@@ -362,7 +363,9 @@ number_after(CsPager *pager, const CsJson *document)
 	if (!more || (page->rows == 0 && !certain))
 		return NULL;
 	if (page->rows == 0)
-		refuse_page(pager, "it is empty, but more rows are said to follow");
+		refuse_page(pager, "it is empty, but more rows are said to follow",
+					"Try again later, and tell the partner if it stays so. A live call with max_rows "
+					"gives what is listed.");
 	return psprintf(INT64_FORMAT, pg_strtoint64(page->position) + 1);
 }
 
@@ -379,7 +382,8 @@ refuse_repeated(CsPager *pager, const CsJson *document)
 	if (pager->first_row)
 	{
 		if (strcmp(pager->first_row, text) == 0)
-			refuse_page(pager, "it begins as the page before; the page number seems to be overlooked");
+			refuse_page(pager, "it begins as the page before; the page number seems to be overlooked",
+						NULL);
 		pfree(pager->first_row);
 	}
 	pager->first_row = MemoryContextStrdup(pager->cxt, text);
@@ -397,7 +401,7 @@ read_page(CsPager *pager, const Turn *turn)
 	page->position = turn->position;
 	page->rows = document ? cs_rows_count(pager->resource, document) : -1;
 	if (page->rows < 0)
-		refuse_page(pager, "there is no list of rows");
+		refuse_page(pager, "there is no list of rows", NULL);
 	page->total = total_rows(pager, document);
 	switch (pager->resource->paging)
 	{

@@ -194,6 +194,10 @@ like(under($all, page_of_v2([$item], has_more => 'yes', next_cursor => 'x')),
 like(under(q{SELECT count(*) FROM cs_products(server => 'shop_v1')},
 		products(action => 'body', content_type => $json, text => '{"success":true,"data":[],"meta":{"page":1,"per_page":20,"total":142}}')),
 	qr/^PA006: .* page 1: it is empty, but more rows are said to follow \(1\)$/, 'an empty page that is not the last');
+$sandbox->faults(products(action => 'body', content_type => $json, text => '{"success":true,"data":[],"meta":{"page":1,"per_page":20,"total":142}}'));
+like(($node->psql('postgres', q{SELECT count(*) FROM cs_products(server => 'shop_v1')}))[2],
+	qr/HINT: +Try again later, and tell the partner if it stays so\. A live call with max_rows gives what is listed\./, 'and what to do then');
+$sandbox->no_faults;
 
 #
 # Rows
