@@ -233,7 +233,7 @@ meant_status(const CsApi *api, int status, const char *code)
  * The envelopes that are read: {"error": {"code", "message", "details"}},
  * {"error": "…"}, {"message": "…"}, what a web framework or a gateway says of
  * its own accord (RFC 9457: {"title", "detail", "errors"}; others have all of
- * it in "detail"), or nothing but the status.
+ * it in "detail", or in {"errors": [{"message"}]}), or nothing but the status.
  */
 void
 cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *failure)
@@ -259,6 +259,8 @@ cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *
 		message = shown(cs_json_get(document, "detail"));
 	if (message == NULL)
 		message = shown(cs_json_get(document, "title"));
+	if (message == NULL && cs_json_type(details) == CS_JSON_ARRAY && cs_json_length(details) > 0)
+		message = shown(cs_json_get(cs_json_at(details, 0), "message"));
 	if (message == NULL && known)
 		message = pstrdup(known->meaning);
 	if (message == NULL)

@@ -175,8 +175,9 @@ BEGIN
   IF $1 IS NULL THEN
     RETURN NULL;
   END IF;
-  SELECT v.server, v.product_id, v.variation_id, v.unit_price, v.blank_cost, v.handling_fee,
-         count(*) OVER () AS found, string_agg(v.server, ', ') OVER () AS servers
+  SELECT v.server, v.product_id, v.variation_id, v.unit_price, v.blank_cost, v.handling_fee, count(*) OVER () AS found,
+         min(v.server) OVER () AS one, max(v.server) OVER () AS other, string_agg(v.server, ', ') OVER () AS servers,
+         string_agg(v.variation_id, ', ') OVER () AS products
     INTO item
     FROM @extschema@.cs_variations AS v
    WHERE v.sku = $1 AND (wanted IS NULL OR v.server = wanted) AND v.discontinued_at IS NULL
@@ -185,6 +186,11 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = format('SKU "%s" is not in the cached catalogue%s', $1, ' of server "' || wanted || '"'),
       HINT = 'Use CALL cs_refresh_catalog() if it is new.';
+  ELSIF item.found > 1 AND item.one = item.other THEN
+    RAISE ambiguous_parameter USING
+      MESSAGE = format('server "%s" has more than one product with SKU "%s"', item.one, $1),
+      DETAIL = format('They are: %s.', item.products),
+      HINT = 'Take the price of the one that is meant from cs_variations.';
   ELSIF item.found > 1 THEN
     RAISE ambiguous_parameter USING
       MESSAGE = format('SKU "%s" is in more than one catalogue', $1),
@@ -221,7 +227,7 @@ END $$;
 COMMENT ON FUNCTION @extschema@.cs_item_cost(text, text[], text, text) IS
 'What one item costs in production, without shipping, from the cached catalogue: blank cost + print charge of each placement + handling fee '
 '(CustomHub, "Computing your cost"); for Cup Source the unit price. In the currency of the SKU. NULL if the partner states no price. '
-'Errors: 22023 unknown SKU, placement or method; 42P08 several accounts offer the SKU, or print_method is needed.';
+'Errors: 22023 unknown SKU, placement or method; 42P08 several accounts, or several products of one, have the SKU, or print_method is needed.';
 
 CREATE FUNCTION @extschema@.cs_price_at(sku text, at timestamptz, server text DEFAULT NULL) RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000

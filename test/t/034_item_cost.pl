@@ -69,5 +69,17 @@ my ($asked, $agreed, $many) = split /\|/, $quotes;
 is($agreed, $asked, 'and so do its quotes');
 is($many, 't', 'of many items');
 
+# ---- Two products of one SKU ----
+
+$node->safe_psql('postgres', q{CREATE SERVER twice FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
+	INSERT INTO cs_internal.products (server, product_id, sku, unit_price, fetched_at, price_since, fingerprint)
+	VALUES ('twice', 'p-1', 'S008', 1, now(), now(), 1), ('twice', 'p-2', 'S008', 2, now(), now(), 2)});
+for my $server ('NULL', q{'twice'})
+{
+	like(($node->psql('postgres', "SELECT cs_item_cost('S008', server => $server)"))[2],
+		qr/server "twice" has more than one product with SKU "S008"\nDETAIL: +They are: p-[12], p-[12]\.\nHINT: +Take the price of the one/,
+		"of server $server: it is said that its SKU is no answer");
+}
+
 $node->stop;
 done_testing;
