@@ -42,6 +42,7 @@ struct CsDesign;
  *	  has may cost another one its news.  Columns: remote_id, remote_status,
  *	  shown_status, last_shipped_at
  *	  order_items, shipments, events: what an order's detail holds
+ *	  shipment_among, shipment_beside: one of the shipments, without a list
  *	  tracked: what an answer that has only shipments says of the order itself
  *	  quote: currency, items_subtotal, shipping_cost, …, total, per_item
  *	  designs: the designs of an item after cs_add_designs

@@ -112,7 +112,7 @@ static const CsColumn event_columns[] =
 };
 
 /* A parcel among the fields of the order: "status" is its status only if it is not the order's. */
-static const CsColumn event_shipment_columns[] =
+static const CsColumn lone_shipment_columns[] =
 {
 	{"shipment_id", CS_TYPE_IDENTIFIER, 0, "shipment_id|shipmentId"},
 	{"carrier", CS_TYPE_TEXT, 0, "carrier"},
@@ -165,12 +165,30 @@ static const CsResource resources[] =
 	{
 		.name = "shipments",
 		.path = "/orders/{id}",
-		.root = "data.order|data|order|",
-		.lists = {"shipments|tracking"},
+		.root = "",
+		.lists = {
+			"data.order.shipments|data.order.tracking|data.shipments|data.tracking|"
+			"order.shipments|order.tracking|shipments|tracking"
+		},
 		.may_lack_list = true,
 		.forgiving = true,
 		.filters = order_filters,
 		.columns = shipment_columns,
+	},
+	/* or one parcel without a list, its fields among those of the order or beside it */
+	{
+		.name = "shipment_among",
+		.path = "/orders/{id}",
+		.root = "data.order|data|order|",
+		.forgiving = true,
+		.columns = lone_shipment_columns,
+	},
+	{
+		.name = "shipment_beside",
+		.path = "/orders/{id}",
+		.root = "data|",
+		.forgiving = true,
+		.columns = lone_shipment_columns,
 	},
 	/* POST /assets, the answer */
 	{
@@ -204,7 +222,7 @@ static const CsResource resources[] =
 		.name = "event_shipment",
 		.path = "/webhooks",
 		.root = "data|",
-		.columns = event_shipment_columns,
+		.columns = lone_shipment_columns,
 	},
 	{0}
 };

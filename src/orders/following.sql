@@ -249,15 +249,22 @@ REVOKE ALL ON FUNCTION cs_internal.order_remote_events(bigint, timestamptz[], te
 
 CREATE FUNCTION cs_internal.order_shipments(order_id bigint, shipment_ids text[], numbers text[],
   carriers text[], urls text[], statuses text[], estimates timestamptz[], signatures boolean[],
-  shipped timestamptz[], raws jsonb[]) RETURNS void
+  shipped timestamptz[], raws jsonb[], whole boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  -- An id that is the order's is not the parcel's.
-  keys text[] := ARRAY(SELECT coalesce(nullif(l.id, o.remote_id), l.number, l.n::text)
+  -- An id that is the order's is not the parcel's, which may have one by its number.
+  keys text[] := ARRAY(SELECT coalesce(nullif(l.id, o.remote_id),
+                         (SELECT max(k.shipment_id) FROM cs_internal.shipments AS k
+                           WHERE k.order_id = o.id AND k.tracking_number = l.number), l.number, l.n::text)
                          FROM cs_internal.orders AS o, unnest(shipment_ids, numbers) WITH ORDINALITY AS l (id, number, n)
                         WHERE o.id = order_id ORDER BY l.n);
 BEGIN
-  DELETE FROM cs_internal.shipments AS k WHERE k.order_id = order_shipments.order_id AND k.shipment_id <> ALL (keys);
+  DELETE FROM cs_internal.shipments AS k
+   WHERE k.order_id = order_shipments.order_id AND k.shipment_id <> ALL (keys)
+     AND (whole OR NOT EXISTS (
+       SELECT FROM cs_internal.webhook_events AS e, jsonb_array_elements(e.parcels) AS p
+        WHERE e.order_id = order_shipments.order_id
+          AND k.shipment_id IN (p.value->>'shipment_id', p.value->>'tracking_number')));
   INSERT INTO cs_internal.shipments AS t (order_id, shipment_id, tracking_number, carrier, tracking_url,
     status, estimated_delivery, signature_required, shipped_at, raw, fetched_at)
   SELECT DISTINCT ON (p.key) order_shipments.order_id, p.key, p.number, p.carrier, p.url, p.status,
@@ -285,9 +292,10 @@ BEGIN
    WHERE o.id = order_shipments.order_id AND latest.at > coalesce((o.remote).last_shipped_at, '-infinity');
 END $$;
 COMMENT ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[],
-  boolean[], timestamptz[], jsonb[]) IS
-'Stores the parcels of an order as a list of all of them shows them: new ones, and what changed of the known ones; what is not in it is none.';
-REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[])
+  boolean[], timestamptz[], jsonb[], boolean) IS
+'Stores the parcels of an order as an answer shows them: new ones, and what changed of the known ones. Others are gone; unless it '
+'is not the whole list, of those that webhooks told of.';
+REVOKE ALL ON FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[], timestamptz[], jsonb[], boolean)
   FROM PUBLIC;
 
 -- Which of the partner's items a line of ours has become; they need not be in its order.

@@ -115,7 +115,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 2
 AS 'MODULE_PATHNAME', 'cs_sql_order_tracking';
 COMMENT ON FUNCTION @extschema@.cs_order_tracking(text, text) IS
 'Asks the partner for the parcels of an order now and stores them; rows as in cs_shipments. Source: Cup Source v1 GET '
-'/orders/{id}/tracking, CustomHub GET /api/v1/orders/{orderId}.';
+'/orders/{id}/tracking, v2 GET /orders/{id} (not documented; where it is not there, webhooks tell), CustomHub GET /api/v1/orders/{orderId}.';
 
 CREATE FUNCTION @extschema@.cs_order_tracking(id bigint) RETURNS SETOF @extschema@.cs_shipments
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 2

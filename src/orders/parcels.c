@@ -42,33 +42,48 @@ place_of_parcels(const CsTransfer *transfer)
 }
 
 /*
- * A row without number, carrier and id is no parcel yet.  A list is all there
- * is, so it replaces what is known; without one nothing is said.
+ * The arrays of 'columns', the first of which are number, carrier and id; how
+ * many parcels there are.  A row without these three is no parcel yet.  An id
+ * among the order's fields is the order's; and where these are more than its
+ * tracking, a carrier may only be the one that is wanted.
  */
+static int
+read_parcels(const CsTransfer *transfer, CsAnswerColumn *columns, int ncolumns)
+{
+	static const char *const resources[] = {"shipments", "shipment_among", "shipment_beside"};
+	const CsAccount *account = transfer->account;
+	bool		among = place_of_parcels(transfer) == PLACE_AMONG;
+	int			rows = 0;
+
+	for (int i = 0; rows <= 0 && i < (among ? (int) lengthof(resources) : 1); i++)
+		rows = cs_answer_list(account->api, resources[i], cs_call_document(transfer->call),
+							  account->server, columns, ncolumns, i > 0 ? 1 : among ? 2 : 3);
+	return Max(rows, 0);
+}
+
+/* A list is all there is, so it replaces what is known; without one nothing is said of others. */
 void
 cs_record_parcels(const CsTransfer *transfer)
 {
 	static CsStatement order_shipments = {
-		"SELECT cs_internal.order_shipments($1, $4, $2, $3, $5, $6, $7, $8, $9, $10)", 10,
+		"SELECT cs_internal.order_shipments($1, $4, $2, $3, $5, $6, $7, $8, $9, $10, $11)", 11,
 		{INT8OID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID}
+		TIMESTAMPTZARRAYOID, BOOLARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, BOOLOID}
 	};
 	CsAnswerColumn columns[] = {
 		{"tracking_number", TEXTOID}, {"carrier", TEXTOID}, {"shipment_id", TEXTOID},
 		{"tracking_url", TEXTOID}, {"status", TEXTOID}, {"estimated_delivery", TIMESTAMPTZOID},
 		{"signature_required", BOOLOID}, {"shipped_at", TIMESTAMPTZOID}, {"raw", JSONBOID}
 	};
-	Datum		values[1 + lengthof(columns)];
-	int			rows;
+	Datum		values[2 + lengthof(columns)];
+	int			rows = read_parcels(transfer, columns, lengthof(columns));
 
-	rows = cs_answer_list(transfer->account->api, "shipments", cs_call_document(transfer->call),
-						  transfer->account->server, columns, lengthof(columns),
-						  place_of_parcels(transfer) == PLACE_AMONG ? 2 : 3);
-	if (rows < 0 || (rows == 0 && cs_json_type(list_of_parcels(transfer)) != CS_JSON_ARRAY))
+	if (rows == 0 && cs_json_type(list_of_parcels(transfer)) != CS_JSON_ARRAY)
 		return;
 	values[0] = Int64GetDatum(transfer->order_id);
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		values[1 + i] = columns[i].array;
+	values[1 + lengthof(columns)] = BoolGetDatum(place_of_parcels(transfer) != PLACE_AMONG);
 	cs_state_run(&order_shipments, values, NULL);
 }
 

@@ -52,6 +52,8 @@ DROP FUNCTION cs_internal.poll_next(text, timestamptz, interval);
 DROP FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval);
 DROP FUNCTION cs_internal.order_row(bigint);
 DROP FUNCTION cs_internal.order_to_resubmit(bigint);
+DROP FUNCTION cs_internal.order_shipments(bigint, text[], text[], text[], text[], text[], timestamptz[], boolean[],
+  timestamptz[], jsonb[]);
 DROP FUNCTION @extschema@.cs_quote_order(jsonb, jsonb, jsonb, text);
 DROP VIEW @extschema@.cs_stat_workers;
 DROP FUNCTION cs_internal.stat_workers();

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(80);
+SELECT plan(83);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -174,6 +174,13 @@ SELECT pg_temp.deliver(id, 'a 10:00 shipped', '[{"tracking_number": "N1", "carri
 SELECT is(pg_temp.parcels(id), 'N1 N1 UPS asked u', 'an older event adds to it') FROM parcel;
 SELECT pg_temp.deliver(id, 'b 13:00 shipped', '[{"tracking_number": "N1", "shipment_id": "s1", "status": "newer"}]') FROM parcel \g /dev/null
 SELECT is(pg_temp.parcels(id), 's1 N1 DHL newer u', 'a newer one replaces, and may give it its id') FROM parcel;
+
+CREATE FUNCTION pg_temp.shown(order_id bigint, number text, whole boolean) RETURNS text LANGUAGE sql AS $$
+  SELECT cs_internal.order_shipments(order_id, '{NULL}', ARRAY[number], '{UPS}', '{NULL}', '{shown}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', whole);
+  SELECT pg_temp.parcels(order_id) $$;
+SELECT is(pg_temp.shown(id, 'N2', false), 'N2 N2 UPS shown, s1 N1 DHL newer u', 'one parcel without a list leaves those that events told of') FROM parcel;
+SELECT is(pg_temp.shown(id, 'N1', false), 's1 N1 UPS shown', 'and replaces its own; by its number it is the one with the id') FROM parcel;
+SELECT is(pg_temp.shown(id, 'N3', true), 'N3 N3 UPS shown', 'a list replaces all') FROM parcel;
 
 -- The server's name.
 SELECT lives_ok($$SELECT cs_internal.server_renamed('shop', 'store')$$, 'a server is renamed');

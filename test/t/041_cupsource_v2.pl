@@ -391,5 +391,24 @@ is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0')}), 'place
 is(next_look('ord_4'), 'never', 'from then on');
 $partner->answers('GET /v2/orders/ord_2' => '{"data": {"id": "ord_2", "status": "shipped", "currency": {"code": "USD"}, "created_at": 1770000000}}');
 is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_2', '0')}), 'shipped', 'what no document promises may look as it likes');
+
+# A parcel without a list, among the fields of the order or beside it.
+for my $answer (
+	'{"data": {"id": "ord_5", "status": "shipped", "tracking_number": "1Z5", "carrier": "UPS", "tracking_status": "in_transit"}}',
+	'{"data": {"order": {"id": "ord_5", "status": "shipped", "trackingNumber": "1Z5", "carrier": "UPS", "trackingStatus": "x", "shipment_status": "in_transit"}}}',
+	'{"data": {"order": {"id": "ord_5", "status": "shipped"}, "tracking_number": "1Z5", "carrier": "UPS", "logistics_status": "in_transit"}}',
+	'{"order": {"id": "ord_5", "status": "shipped"}, "tracking_number": "1Z5", "carrier": "UPS", "logistics_status": "in_transit"}',
+	'{"order": {"id": "ord_5", "status": "shipped"}, "shipments": [{"tracking_number": "1Z5", "carrier": "UPS", "status": "in_transit"}]}',
+	'{"id": "ord_5", "status": "shipped", "carrier": "UPS"}',
+  )
+{
+	$node->safe_psql('postgres', q{DELETE FROM cs_internal.shipments WHERE order_id = (SELECT id FROM cs_orders WHERE remote_id = 'ord_5')})
+	  if $answer =~ /1Z5/;
+	$partner->answers('GET /v2/orders/ord_5' => $answer);
+	is($node->safe_psql('postgres', q{SELECT shipment_id, carrier, tracking_number, status FROM cs_order_tracking('ord_5')}),
+		'1Z5|UPS|1Z5|in_transit', "one parcel: $answer");
+}
+$partner->answers('GET /v2/orders/ord_5' => '{"id": "ord_5", "status": "shipped", "tracking_number": "1Z6"}');
+is($node->safe_psql('postgres', q{SELECT string_agg(shipment_id, ' ') FROM cs_order_tracking('ord_5')}), '1Z6', 'another number is that of the same parcel');
 $node->stop;
 done_testing;
