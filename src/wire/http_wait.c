@@ -52,6 +52,7 @@ typedef struct Watch
 #define MULTI_DESCRIPTORS 2		/* its own sockets, with which it could be woken */
 
 static CURLM *multi = NULL;
+static bool multi_suspect = false;	/* it lacked memory once */
 
 static Watch *watches = NULL;	/* malloc'd */
 static int	nwatches = 0;
@@ -202,8 +203,11 @@ cs_http_multi_open(void)
 	static const int own_signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 	CURLM	   *handle;
 
+	if (multi != NULL && multi_suspect)
+		cs_http_close_idle();
 	if (multi != NULL)
 		return;
+	multi_suspect = false;
 	cs_http_check_library();
 
 	/*
@@ -292,10 +296,13 @@ collect_ended(void)
  * Without memory libcurl leaves its transfers where they are, without a socket
  * or a timer that would lead back to them; nobody would wake up for them.  It
  * does not always say so, but as each has a time limit, there is to be a timer.
+ * And it may keep an empty table for a socket, by whose size it divides when the
+ * next transfer comes there: as soon as nothing is under way it is given up.
  */
 static void
 end_all(void)
 {
+	multi_suspect = true;
 	while (!dlist_is_empty(&running))
 	{
 		CsHttpRequest *request = dlist_head_element(CsHttpRequest, node, &running);

@@ -94,7 +94,7 @@ my %once = (
 	'JSON that breaks off' => [ { action => 'body', content_type => $json, text => '{"data": [' },
 		qr/$malformed: GET \/products: unsound JSON: .* at byte 11 \(HTTP status 200\) \| The answer begins with: \{"data": \[/ ],
 	'nothing at all' => [ { action => 'body', content_type => $json, text => '' },
-		qr/$malformed: resource "products", page 1: there is no list of rows/ ],
+		qr/$malformed: GET \/products: the answer is empty \(HTTP status 200\)/ ],
 	'JSON of another shape' => [ { action => 'body', content_type => $json, text => '{"data": 7}' },
 		qr/$malformed: resource "products", row 1: expected an object, got a number/ ],
 	'a refusal with status 200' => [ { action => 'body', content_type => $json,

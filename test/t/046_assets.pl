@@ -76,7 +76,7 @@ for ('{"id": "art_1"}', '{"data": {"assetId": "art_1"}}', '{"success": true, "da
 }
 for (
 	[ '{"data": {}}', 'PA006: malformed answer from server "doc": resource "asset", row 1, field "asset_id": required, but missing' ],
-	[ '', 'PA006: the answer of server "doc" does not show the asset' ],
+	[ '', 'PA009: the outcome is unknown: malformed answer from server "doc": POST /assets: the answer is empty (HTTP status 201)' ],
 	[ '[]', 'PA006: malformed answer from server "doc": resource "asset", row 1: expected an object, got an array' ],
   )
 {

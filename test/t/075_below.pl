@@ -96,6 +96,13 @@ is($session->query('SELECT pg_backend_pid()'), $backend, 'in the same session');
 
 # -- A limit on the address space: the system's own malloc refuses --
 
+# In a session of its own: where an allocation's failure had libcurl look the name up, its
+# thread has left an arena behind, in which there is room.
+$session->quit;
+$session = $node->background_psql('postgres', on_error_stop => 0);
+$backend = $session->query('SELECT pg_backend_pid()');
+is(outcome($products), $good, 'another session');
+
 sub limit_memory
 {
 	my ($pid, $more) = @_;
