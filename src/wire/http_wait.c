@@ -23,7 +23,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,7 +51,6 @@ typedef struct Watch
 #define MULTI_DESCRIPTORS 2		/* its own sockets, with which it could be woken */
 
 static CURLM *multi = NULL;
-static bool multi_suspect = false;	/* it lacked memory once */
 
 static Watch *watches = NULL;	/* malloc'd */
 static int	nwatches = 0;
@@ -117,9 +115,7 @@ watch_new(curl_socket_t fd, bool opened)
 		max_watches = newmax;
 	}
 	watch = &watches[nwatches++];
-	memset(watch, 0, sizeof(Watch));
-	watch->fd = fd;
-	watch->opened = opened;
+	*watch = (Watch) {.fd = fd, .opened = opened};
 	return watch;
 }
 
@@ -203,11 +199,8 @@ cs_http_multi_open(void)
 	static const int own_signals[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 	CURLM	   *handle;
 
-	if (multi != NULL && multi_suspect)
-		cs_http_close_idle();
 	if (multi != NULL)
 		return;
-	multi_suspect = false;
 	cs_http_check_library();
 
 	/*
@@ -296,13 +289,10 @@ collect_ended(void)
  * Without memory libcurl leaves its transfers where they are, without a socket
  * or a timer that would lead back to them; nobody would wake up for them.  It
  * does not always say so, but as each has a time limit, there is to be a timer.
- * And it may keep an empty table for a socket, by whose size it divides when the
- * next transfer comes there: as soon as nothing is under way it is given up.
  */
 static void
 end_all(void)
 {
-	multi_suspect = true;
 	while (!dlist_is_empty(&running))
 	{
 		CsHttpRequest *request = dlist_head_element(CsHttpRequest, node, &running);
@@ -363,6 +353,16 @@ timer_is_due(long *delay_ms)
 	return false;
 }
 
+/* Once: after an error it must not be called again, and Max() would evaluate it twice. */
+static CURLMcode
+act(curl_socket_t fd, int ready, CURLMcode worst)
+{
+	int			unused;
+	CURLMcode	code = curl_multi_socket_action(multi, fd, ready, &unused);
+
+	return Max(worst, code);
+}
+
 /*
  * Lets libcurl work: on the sockets of 'events', on all that it watches if
  * 'all', and on what its timer is due for.  Never throws.
@@ -371,20 +371,16 @@ static void
 drive(const WaitEvent *events, int nevents, bool all)
 {
 	CURLMcode	worst = CURLM_OK;
-	int			unused;
 
 	do
 	{
 		sigprocmask(SIG_BLOCK, &all_signals, &saved_signals);
 		for (int i = 0; i < nevents; i++)
 		{
-			int			ready = 0;
+			int			ready = (events[i].events & WL_SOCKET_READABLE ? CURL_CSELECT_IN : 0) |
+				(events[i].events & WL_SOCKET_WRITEABLE ? CURL_CSELECT_OUT : 0);
 
-			if (events[i].events & WL_SOCKET_READABLE)
-				ready |= CURL_CSELECT_IN;
-			if (events[i].events & WL_SOCKET_WRITEABLE)
-				ready |= CURL_CSELECT_OUT;
-			worst = Max(worst, curl_multi_socket_action(multi, events[i].fd, ready, &unused));
+			worst = act(events[i].fd, ready, worst);
 		}
 
 		/*
@@ -394,13 +390,13 @@ drive(const WaitEvent *events, int nevents, bool all)
 		for (int i = nwatches - 1; all && i >= 0; i--)
 		{
 			if (i < nwatches && watches[i].wanted != 0)
-				worst = Max(worst, curl_multi_socket_action(multi, watches[i].fd, 0, &unused));
+				worst = act(watches[i].fd, 0, worst);
 		}
 		if (nevents == 0)
 		{
 			/* It fires once; libcurl sets it again if it wants more. */
 			timer_ms = -1;
-			worst = Max(worst, curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &unused));
+			worst = act(CURL_SOCKET_TIMEOUT, 0, worst);
 		}
 		collect_ended();
 		if (worst != CURLM_OK || (nrunning > 0 && timer_ms < 0))
@@ -516,15 +512,11 @@ wait_once(long timeout_ms, CsWaitFor reason)
 							   CS_WAIT_EVENT(wait_events[reason], wait_names[reason]));
 	for (int i = 0; i < nevents; i++)
 	{
-		Watch	   *watch;
+		Watch	   *watch = watch_find(events[i].fd);
 
 		if (events[i].events & WL_LATCH_SET)
-		{
 			latch_set = true;
-			continue;
-		}
-		watch = watch_find(events[i].fd);
-		if (watch != NULL && watch->wanted != 0)
+		else if (watch != NULL && watch->wanted != 0)
 			events[nsockets++] = events[i];
 		else
 			wait_set_stale = true;	/* a connection at rest was closed by the other side */
