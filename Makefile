@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server secret account attempt auth call shape rows page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
-ORDERING = answer work transfer prepare send record doubt cancel follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume
+ORDERING = answer work transfer prepare places claim look record doubt cancel follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS = verify event receive register
 OPS      = version codes ops servers
 # [5] what runs them

@@ -82,6 +82,8 @@ leave_budget(void *arg)
 	CsCall	   *call = arg;
 
 	cs_limiter_leave(call->shared, &call->ticket);
+	if (call->spec.has_place)
+		cs_limiter_refund(call->shared);
 }
 
 /*
@@ -125,6 +127,7 @@ cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 	call->leaves.arg = call;
 	MemoryContextRegisterResetCallback(own, &call->leaves);
 	call->spec = *spec;
+	call->spec.has_place = false;	/* the caller's, until nothing can fail any more */
 	call->spec.endpoint = pstrdup(spec->endpoint);
 	call->spec.method = pstrdup(spec->method);
 	call->spec.path = pstrdup(spec->path);
@@ -134,8 +137,10 @@ cs_call_begin(MemoryContext cxt, CsAccount *account, const CsCallSpec *spec)
 		call->spec.idempotency_key = cs_uuid();
 	if (call->spec.timeout_ms <= 0)
 		call->spec.timeout_ms = cs_guc_timeout;
+	call->limiter_ms = spec->waited_ms;
 	call->state = CALL_TOKEN;
 	call->auth = cs_auth_begin(own, account, call->spec.timeout_ms);
+	call->spec.has_place = spec->has_place;
 	MemoryContextSwitchTo(old);
 	return call;
 }
@@ -334,9 +339,12 @@ give_place_back(CsCall *call)
 static void
 ask_for_budget(CsCall *call)
 {
-	int			ms = cs_limiter_acquire(call->shared, call->account->rate_limit,
-										call->spec.priority, &call->ticket);
+	int			ms = 0;
 
+	if (!call->spec.has_place)
+		ms = cs_limiter_acquire(call->shared, call->account->rate_limit, call->spec.priority,
+								&call->ticket);
+	call->spec.has_place = false;
 	if (ms == 0 && call->spec.may_start && !call->spec.may_start(call->spec.may_start_arg))
 		give_place_back(call);
 	else if (ms == 0)

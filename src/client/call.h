@@ -48,6 +48,8 @@ typedef struct CsCallSpec
 											 * a place; must not throw; NULL: yes */
 	void	   *may_start_arg;
 	CsPriority	priority;
+	bool		has_place;		/* the budget has granted the first attempt: the call's to use or give back */
+	int64		waited_ms;		/* for the budget, before it was begun */
 	int			max_retries;	/* 0: the caller retries itself */
 	int			timeout_ms;		/* 0: cupsource.timeout */
 } CsCallSpec;

@@ -114,6 +114,9 @@ extern bool cs_orders_advance(long *wait_ms);
  */
 extern bool cs_orders_look(bool all, TimestampTz *due);
 
+/* Puts those on the wire that have waited for a place in a budget, if there should be one now. */
+extern bool cs_orders_claim(void);
+
 /*
  * The last look found that nothing queued can be sent: the servers that have
  * orders have no room, or the queue is on hold.

@@ -217,6 +217,8 @@ direct_part(void *arg)
 	order.options = member_jsonb(request, "options");
 	order.only_called_for = true;
 	direct->transfer = cs_transfer_prepare(&order);
+	if (!cs_place_take(direct->transfer))
+		return;
 	if (!journal_sending(&order, server, member_text(request, "xid")))
 		return;
 	cs_server_check_name(order.serverid, server);

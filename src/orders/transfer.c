@@ -138,8 +138,11 @@ begin_transfer(CsTransfer *transfer)
 	spec.max_retries = placing ? 0 : cs_guc_max_retries;
 	spec.timeout_ms = placing || transfer->kind == CS_TRANSFER_CANCEL ?
 		cs_guc_order_timeout : cs_guc_timeout;
+	spec.has_place = transfer->has_place;
+	spec.waited_ms = transfer->waited_ms;
 	transfer->started_at = GetCurrentTimestamp();
 	transfer->call = cs_call_begin(transfer->cxt, transfer->account, &spec);
+	transfer->has_place = false;
 }
 
 /*
@@ -449,6 +452,26 @@ cs_waiters_try(CsHandoffKind kind, int64 order_id)
 		}
 	}
 	return tries;
+}
+
+int64
+cs_waiters_rest(int64 order_id)
+{
+	int64		now = cs_monotonic_us();
+	int64		since = now;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &waiters)
+	{
+		CsWaiter   *waiter = dlist_container(CsWaiter, node, iter.cur);
+
+		if (waiter->order_id != order_id || waiter->request.kind != CS_HANDOFF_CREATE)
+			continue;
+		if (waiter->rests_since == 0)
+			waiter->rests_since = now;
+		since = Min(since, waiter->rests_since);
+	}
+	return (now - since) / 1000;
 }
 
 Datum

@@ -49,6 +49,8 @@ typedef struct CsTransfer
 	bool		only_called_for;	/* CREATE: it is sent only while a caller waits for it */
 	CsFailure  *doubted;		/* LOOKUP: what the order was answered; NULL: it is not sent yet */
 	bool		refused;		/* … and that says that it was not placed */
+	bool		has_place;		/* CREATE: in the budget, until the call has it */
+	int64		waited_ms;		/* CREATE: its callers, for that place */
 	TimestampTz started_at;
 	CsCall	   *call;			/* NULL until begun, or if it could not be begun */
 	CsFailure	failure;		/* if it could not be begun */
@@ -64,6 +66,7 @@ typedef struct CsWaiter
 	CsHandoffRequest request;
 	int64		order_id;
 	int			tries;			/* how often its order was put back */
+	int64		rests_since;	/* monotonic: without a place in the budget; 0: it had one */
 	bool		ready;			/* reply is to be sent when the transaction has committed */
 	CsHandoffReply reply;
 } CsWaiter;
@@ -143,6 +146,9 @@ extern bool cs_waiters_want(CsHandoffKind kind, int64 order_id);
 /* How often the order was put back while they waited, this time included; 0: nobody waits. */
 extern int	cs_waiters_try(CsHandoffKind kind, int64 order_id);
 
+/* The order has no place in the budget now: milliseconds since that was so first; 0: nobody waits. */
+extern int64 cs_waiters_rest(int64 order_id);
+
 /* The orders that are awaited, as bigint[]. */
 extern Datum cs_waiters_orders(void);
 
@@ -194,17 +200,32 @@ extern Datum cs_work_column(SPITupleTable *rows, uint64 row, int column, bool *i
 
 /* ---- the parts of the worker's steps, each in its own file ---- */
 
-/* send.c: inside a step. */
+/* places.c: false if the account of an order has no place in its budget now. */
+extern bool cs_place_take(CsTransfer *transfer);
+extern bool cs_places_awaited(Oid serverid);	/* by orders of that server, or of any */
+extern long cs_places_wait_ms(void);	/* until the first should ask again; -1: none waits */
+extern bool cs_places_due(void);	/* it is time for that; says so once */
+
+/* claim.c: inside a step. */
 extern bool cs_queue_is_ours(void);
 extern void cs_claim_orders(void);
 extern void cs_claim_more_orders(void); /* what the last claim had no room for */
-extern bool cs_claim_freed(void);	/* the same, in transactions of its own */
+
+/* claim.c: in transactions of their own; false if the extension is gone. */
+extern bool cs_claim_freed(void);	/* what the last claim had no room for */
 extern bool cs_claim_rest(void);	/* and what was too much for one transaction */
-extern void cs_count_failure(void);
-extern void cs_count_sent(void);
+
+/* claim.c: no room was left for some of what is queued; from now on nothing is claimed. */
+extern bool cs_claims_crowded(void);
+extern void cs_claims_end(void);
+extern bool cs_claims_ended(void);
 
 /* Has a server room for another order, and is none waiting before it? */
 extern bool cs_may_send_now(Oid serverid);
+
+/* claim.c: what the worker tells of itself. */
+extern void cs_count_failure(void);
+extern void cs_count_sent(void);
 
 /* record.c: inside a part; sending → placed, queued, failed, uncertain. */
 extern void cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer);

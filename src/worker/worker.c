@@ -155,6 +155,8 @@ work_on_orders(Worker *worker, bool woken)
 		return false;
 	if (worker->begun && cs_orders_pause_ms() == 0 && !see_to_clock(worker))
 		return false;
+	if (cs_orders_pause_ms() == 0 && !cs_orders_claim())
+		return false;
 	worker->look |= woken;
 	if (cs_orders_pause_ms() > 0)
 		return true;

@@ -49,7 +49,7 @@ sub layers
 }
 
 catches(\&layers, 'an include upwards', 'src/wire/http.c', qq{#include "src/client/call.h"\n});
-catches(\&layers, 'an include between features', 'src/orders/send.c', qq{#include "src/catalog/live.h"\n});
+catches(\&layers, 'an include between features', 'src/orders/claim.c', qq{#include "src/catalog/live.h"\n});
 catches(\&layers, 'a relative include', 'src/wire/http.c', qq{#include "../base/errors.h"\n});
 catches(\&layers, 'an unknown layer', 'src/misc/a.c', '');
 passes(\&layers, 'an include downwards', 'src/client/call.c', qq{#include "src/wire/http.h"\n});

@@ -89,8 +89,9 @@ for (my $n = 0;; $n++)
 $faults->none;
 cmp_ok($failed, '>', 300, 'libcurl and json-c allocate often');
 note("$failed allocations failed, once each");
-my @others_seen = grep { !/^(?:good|53200|PA004|PA007)$/ } sort keys %seen;
-is("@others_seen", '', 'without memory a call says so, or that it got no answer in time, and never gives other rows');
+# PA001: libcurl 8.14 tells of an address that it has no memory for as of one that it did not find.
+my @others_seen = grep { !/^(?:good|53200|PA001|PA004|PA007)$/ } sort keys %seen;
+is("@others_seen", '', 'without memory a call says so, or that it got no address or answer, and never gives other rows');
 is(outcome($products), $good, 'and succeeds when there is memory again');
 is($session->query('SELECT pg_backend_pid()'), $backend, 'in the same session');
 

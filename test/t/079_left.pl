@@ -10,7 +10,7 @@ use Test::More;
 
 my $sandbox = CupsourceTest::Sandbox->start('--rate-limit' => 0);
 my $node = cupsource_node('left', conf => "cupsource.rollback_grace = '500ms'\ncupsource.rate_limit_wait = '1min'\n");
-create_accounts($node, $sandbox, only => [qw(shop_v2)], options => { rate_limit => 0, poll_interval => '1d' });
+create_accounts($node, $sandbox, only => [qw(shop_v2 hub)], options => { rate_limit => 0, poll_interval => '1d' });
 
 my @posts = (method => 'POST', path => '/v2/orders');
 
@@ -43,8 +43,19 @@ sub history
 paused(2);
 is(query_state($node, q{SET statement_timeout = '300ms'; SELECT } . order('given up')), '57014', 'its caller does not wait so long');
 wait_for($node, q{SELECT state = 'cancelled' FROM cs_orders WHERE external_id = 'given up'});
-is(history('given up'), 'queued sending rolled_back queued cancelled', 'it is put back, and cancelled');
+is(history('given up'), 'queued rolled_back cancelled', 'it is cancelled');
 is($sandbox->count(@posts), 0, 'and never sent');
+
+# Where a token has to come before the place, the order stands as sending by then.
+$sandbox->faults({ action => 'rate_limited', retry_after => 2, method => 'GET', path => '.*', times => 1 });
+is(query_state($node, q{SET cupsource.max_retries = 0; SELECT * FROM cs_products(server => 'hub', max_rows => 1)}), 'PA429', 'a pause at CustomHub');
+$sandbox->forget;
+is(query_state($node, q{SET statement_timeout = '300ms'; SELECT cs_create_order('[{"sku": "BC-3001-L-BLACK", "quantity": 1}]',
+	'{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}',
+	'given up there', NULL, 'hub')}), '57014', 'where a caller gives up as well');
+wait_for($node, q{SELECT state = 'cancelled' FROM cs_orders WHERE external_id = 'given up there'});
+like(history('given up there'), qr/^queued sending (?:rolled_back queued|queued rolled_back) cancelled$/, 'it is put back, and cancelled');
+is($sandbox->count(method => 'POST', path => '.*/orders'), 0, 'and never sent either');
 
 paused(2);
 is(query_state($node, q{SET statement_timeout = '300ms'; SELECT } . order('wanted again')), '57014', 'another');
