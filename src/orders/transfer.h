@@ -66,7 +66,7 @@ typedef struct CsWaiter
 	CsHandoffRequest request;
 	int64		order_id;
 	int			tries;			/* how often its order was put back */
-	int64		rests_since;	/* monotonic: without a place in the budget; 0: it had one */
+	int64		rests_since;	/* monotonic; 0: it had a place in the budget */
 	bool		ready;			/* reply is to be sent when the transaction has committed */
 	CsHandoffReply reply;
 } CsWaiter;
