@@ -101,8 +101,30 @@ cs_modify_plan(PlannerInfo *root, ModifyTable *plan, Index result, int subplan)
 
 /* ---- Execution ---- */
 
+/* Whoever may not call the function may not have the same by a table of his own. */
+static void
+check_right(const Modify *modify, Relation relation, const char *function)
+{
+	static CsStatement may_execute = {"SELECT cs_internal.may_execute($1, $2)", 2, {OIDOID, TEXTOID}};
+	CsStateScope scope;
+	Datum		values[2] = {ObjectIdGetDatum(modify->userid), CStringGetTextDatum(function)};
+	bool		isnull;
+	bool		may;
+
+	cs_state_enter(&scope);
+	cs_state_run(&may_execute, values, NULL);
+	may = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	cs_state_leave(&scope);
+	if (!may)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", function),
+				 errdetail("Foreign table \"%s\" does what the function does.",
+						   RelationGetRelationName(relation))));
+}
+
 static Modify *
-make_modify(EState *estate, ResultRelInfo *result)
+make_modify(EState *estate, ResultRelInfo *result, const char *function)
 {
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 	Modify	   *modify = palloc0(sizeof(Modify));
@@ -114,6 +136,7 @@ make_modify(EState *estate, ResultRelInfo *result)
 	modify->table = cs_table_get(RelationGetRelid(result->ri_RelationDesc));
 	modify->userid = named->ri_RangeTableIndex == 0 ? GetUserId() : CS_RESULT_USER(named, estate);
 	MemoryContextSwitchTo(old);
+	check_right(modify, result->ri_RelationDesc, function);
 	return modify;
 }
 
@@ -138,7 +161,8 @@ cs_modify_begin(ModifyTableState *state, ResultRelInfo *result, List *private, i
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
-	modify = make_modify(state->ps.state, result);
+	modify = make_modify(state->ps.state, result,
+						 state->operation == CMD_DELETE ? "cs_cancel_order" : "cs_create_order");
 	if (state->operation == CMD_DELETE)
 		modify->remote_id = find_remote_id(state, result->ri_RelationDesc);
 	result->ri_FdwState = modify;
@@ -147,7 +171,7 @@ cs_modify_begin(ModifyTableState *state, ResultRelInfo *result, List *private, i
 void
 cs_modify_begin_insert(ModifyTableState *state, ResultRelInfo *result)
 {
-	result->ri_FdwState = make_modify(state->ps.state, result);
+	result->ri_FdwState = make_modify(state->ps.state, result, "cs_create_order");
 }
 
 static void

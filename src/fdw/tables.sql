@@ -61,3 +61,15 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_of_remote(text, text, oid) IS
 'The order in a row of a foreign table, by its remote id alone: that may be the local or external id of another one.';
 REVOKE ALL ON FUNCTION cs_internal.order_of_remote(text, text, oid) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.may_execute(user_id oid, function_name text) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN coalesce(bool_or(has_function_privilege(user_id, p.oid, 'EXECUTE')), false)
+    FROM pg_extension AS e
+    JOIN pg_proc AS p ON p.pronamespace = e.extnamespace AND p.proname = function_name
+   WHERE e.extname = 'cupsource';
+END $$;
+COMMENT ON FUNCTION cs_internal.may_execute(oid, text) IS
+'May the user call a public function, in any of its forms? What a foreign table does, its function does.';
+REVOKE ALL ON FUNCTION cs_internal.may_execute(oid, text) FROM PUBLIC;

@@ -42,6 +42,13 @@ my %may = (
 	create => [ sub { 'SELECT state FROM cs_create_order(' . form() . ')' }, 'orderer' ],
 	enqueue => [ sub { 'SELECT state FROM cs_enqueue_order(' . form() . ')' }, 'orderer' ],
 	insert => [ sub { 'INSERT INTO cs_orders (lines, ship_to, external_id, server) VALUES (' . form() =~ s/server => //r . ')' }, 'orderer' ],
+	foreign => [ sub { q{CREATE FOREIGN TABLE pg_temp.own (lines jsonb, ship_to jsonb, external_id text, remote_id text, remote_status text) SERVER hub OPTIONS (resource 'orders');
+		INSERT INTO pg_temp.own VALUES (} . form() =~ s/, server => 'hub'//r . ')' }, 'orderer' ],
+	foreign_routed => [ sub { q{CREATE FOREIGN TABLE pg_temp.own (lines jsonb, ship_to jsonb, external_id text, remote_id text, remote_status text) SERVER hub OPTIONS (resource 'orders');
+		CREATE TEMP TABLE parent (lines jsonb, ship_to jsonb, external_id text, remote_id text, remote_status text) PARTITION BY RANGE (external_id);
+		ALTER TABLE parent ATTACH PARTITION pg_temp.own DEFAULT; INSERT INTO parent VALUES (} . form() =~ s/, server => 'hub'//r . ')' }, 'orderer' ],
+	foreign_delete => [ q{CREATE FOREIGN TABLE pg_temp.cancelled (external_id text, remote_id text, remote_status text) SERVER hub OPTIONS (resource 'orders');
+		DELETE FROM pg_temp.cancelled WHERE remote_id = 'none'}, qw(orderer operator) ],
 	trigger => [ q{CREATE TEMP TABLE erp (po text); CREATE TRIGGER submit AFTER INSERT ON erp FOR EACH ROW
 		EXECUTE FUNCTION cs_submit_order('server=hub', 'external_id=po')}, 'orderer' ],
 	resubmit => [ q{SELECT cs_resubmit_order('fails', 'again', 'hub')}, 'orderer' ],
