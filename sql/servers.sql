@@ -38,8 +38,14 @@ SELECT pg_temp.queue_po('po-2', 'other');
 DROP SERVER other;
 ROLLBACK;
 
--- With its orders settled it can go.
+-- What waits was made for its API, and nothing else changes with another address.
+ALTER SERVER shop OPTIONS (SET api 'cupsource-v2', ADD base_url 'http://127.0.0.1:9/v2');
+ALTER SERVER shop OPTIONS (SET api 'cupsource-v1', ADD base_url 'http://127.0.0.1:9/v1');
+ALTER SERVER other OPTIONS (SET api 'customhub-v1');
+
+-- With its orders settled it can go, or be another's.
 SELECT state FROM cs_cancel_order('po-1');
+ALTER SERVER shop OPTIONS (SET api 'cupsource-v2', SET base_url 'http://127.0.0.1:9/v2');
 DROP OWNED BY regress_owner CASCADE;
 SELECT count(*) FROM pg_foreign_server;
 

@@ -1,7 +1,7 @@
 /*
  * servers.c
- *	  What becomes of stored orders and catalogues when their server is renamed
- *	  or dropped, and when a server gets the name of an earlier one.
+ *	  What becomes of stored orders and catalogues when their server is renamed,
+ *	  dropped or another API's, and when one gets the name of an earlier one.
  *
  * The command itself decides who may; only then something is done, in the same
  * transaction.  Many commands drop servers, DROP OWNED for one, so that is
@@ -44,6 +44,15 @@ is_ours(Oid serverid)
 {
 	return OidIsValid(serverid) &&
 		GetForeignServer(serverid)->fdwid == get_foreign_data_wrapper_oid(WRAPPER_NAME, true);
+}
+
+/* The API of one of our servers; NULL if it is none. */
+static const char *
+api_of(const char *name)
+{
+	Oid			serverid = get_foreign_server_oid(name, true);
+
+	return is_ours(serverid) ? cs_option_text(GetForeignServer(serverid)->options, "api") : NULL;
 }
 
 /* Its catalog row is still there. */
@@ -107,7 +116,10 @@ cs_server_change_read(Node *command, CsServerChange *change)
 		change->configured = create->servername;
 	}
 	else if (IsA(command, AlterForeignServerStmt))
+	{
 		change->configured = castNode(AlterForeignServerStmt, command)->servername;
+		change->old_api = api_of(change->configured);
+	}
 	else if (IsA(command, CreateUserMappingStmt))
 		change->configured = castNode(CreateUserMappingStmt, command)->servername;
 	else if (IsA(command, AlterUserMappingStmt))
@@ -146,19 +158,42 @@ follow_create(const char *name)
 }
 
 /* In a scope.  An extension that was not updated yet may lack the function. */
-static void
-run_if_there(CsStatement *statement, char *name, Datum *values)
+static bool
+is_there(const CsStatement *statement, char *name)
 {
 	List	   *function = list_make2(makeString("cs_internal"), makeString(name));
 
-	if (OidIsValid(LookupFuncName(function, statement->nargs, statement->argtypes, true)))
-		cs_state_run(statement, values, NULL);
+	return OidIsValid(LookupFuncName(function, statement->nargs, statement->argtypes, true));
 }
 
 /*
- * Nobody queues an order for it from here on, and those that were committed
- * are seen, also by a transaction whose snapshot is older.
+ * Nobody queues an order from here on, and those that were committed are seen,
+ * also by a transaction whose snapshot is older.
  */
+static void
+lock_orders(void)
+{
+	LockRelationOid(get_relname_relid("orders", get_namespace_oid("cs_internal", false)),
+					ShareRowExclusiveLock);
+}
+
+/* Its orders would go to another partner, in a form that is not its. */
+static void
+follow_api(const char *name)
+{
+	static CsStatement server_api_changed = {
+		"SELECT cs_internal.server_api_changed($1)", 1, {TEXTOID}
+	};
+	CsStateScope scope;
+	Datum		value = CStringGetTextDatum(name);
+
+	lock_orders();
+	cs_state_enter(&scope);
+	if (is_there(&server_api_changed, "server_api_changed"))
+		cs_state_read_latest(&server_api_changed, &value, NULL);
+	cs_state_leave(&scope);
+}
+
 static void
 follow_drop(const char *name)
 {
@@ -168,14 +203,14 @@ follow_drop(const char *name)
 	static CsStatement catalog_forget = {
 		"SELECT cs_internal.catalog_forget($1)", 1, {TEXTOID}
 	};
-	Oid			orders = get_relname_relid("orders", get_namespace_oid("cs_internal", false));
 	CsStateScope scope;
 	Datum		value = CStringGetTextDatum(name);
 
-	LockRelationOid(orders, ShareRowExclusiveLock);
+	lock_orders();
 	cs_state_enter(&scope);
 	cs_state_read_latest(&server_dropped, &value, NULL);
-	run_if_there(&catalog_forget, "catalog_forget", &value);
+	if (is_there(&catalog_forget, "catalog_forget"))
+		cs_state_run(&catalog_forget, &value, NULL);
 	cs_state_leave(&scope);
 }
 
@@ -207,7 +242,8 @@ claim_schedule(void)
 	if (!check_function_bodies)
 		return;
 	cs_state_enter(&scope);
-	run_if_there(&claim_first, "claim_first", NULL);
+	if (is_there(&claim_first, "claim_first"))
+		cs_state_run(&claim_first, NULL, NULL);
 	cs_state_leave(&scope);
 }
 
@@ -237,6 +273,8 @@ cs_server_change_follow(const CsServerChange *change)
 		follow_create(change->created);
 	if (change->old_name)
 		follow_rename(change);
+	if (change->old_api && strcmp(change->old_api, api_of(change->configured)) != 0)
+		follow_api(change->configured);
 	if (change->configured)
 		follow_options(change->configured);
 	follow_drops();

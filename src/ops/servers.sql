@@ -83,3 +83,21 @@ END $$;
 COMMENT ON FUNCTION cs_internal.server_dropped(text) IS
 'Refuses (55006) to lose orders with their server that wait, or of which nobody knows whether they were placed.';
 REVOKE ALL ON FUNCTION cs_internal.server_dropped(text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.server_api_changed(account text) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  unsettled bigint;
+BEGIN
+  SELECT count(*) INTO unsettled FROM cs_internal.orders AS o
+   WHERE o.server = account AND o.state NOT IN ('delivered', 'rejected', 'cancelled', 'failed');
+  IF unsettled > 0 THEN
+    RAISE object_in_use USING
+      MESSAGE = format('cannot change the API of server "%s" because its orders are not settled', account),
+      DETAIL = format('Number of orders that have not come to their end: %s.', unsettled),
+      HINT = 'Another partner does not know them. Create a server for it.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.server_api_changed(text) IS
+'Refuses (55006) to have orders sent to, or asked for at, a partner that they were not made for.';
+REVOKE ALL ON FUNCTION cs_internal.server_api_changed(text) FROM PUBLIC;
