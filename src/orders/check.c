@@ -46,6 +46,16 @@ find_all(MemoryContext cxt, const ForeignServer *server, const CsApi *api,
 	MemoryContextSwitchTo(old);
 }
 
+/* Which of many orders an error is about. */
+static void
+tell_order(void *arg)
+{
+	const CsOrderForm *form = arg;
+
+	if (form->external_id)
+		errcontext("order \"%s\"", form->external_id);
+}
+
 void
 cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 {
@@ -53,7 +63,13 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 											  ALLOCSET_DEFAULT_SIZES);
 	const CsApi *api = cs_order_api(server);
 	CsFindings	findings = {0};
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = tell_order,
+		.arg = unconstify(CsOrderForm *, form),
+	};
 
+	error_context_stack = &context;
 	if (form->external_id == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -65,6 +81,7 @@ cs_order_check(const ForeignServer *server, const CsOrderForm *form)
 				 errmsg("lines must not be null")));
 	find_all(cxt, server, api, form, &findings);
 	cs_form_throw(api, CS_FORM_ORDER, &findings);
+	error_context_stack = context.previous;
 	MemoryContextDelete(cxt);
 }
 

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -165,6 +166,29 @@ cs_mapping_retype(const CsSource *source, Oid type)
 		set_type(unconstify(CsSource *, source), type);
 }
 
+/*
+ * The function of a row of the table.  To one of a table that it is a partition
+ * of, whose trigger this is, the row is converted.
+ */
+static Oid
+find_function(List *names, Relation rel)
+{
+	Oid			rowtype = get_rel_type_id(RelationGetRelid(rel));
+	Oid			function = LookupFuncName(names, 1, &rowtype, true);
+	ListCell   *cell;
+
+	if (OidIsValid(function) || !rel->rd_rel->relispartition)
+		return function;
+	foreach(cell, get_partition_ancestors(RelationGetRelid(rel)))
+	{
+		rowtype = get_rel_type_id(lfirst_oid(cell));
+		function = LookupFuncName(names, 1, &rowtype, true);
+		if (OidIsValid(function))
+			break;
+	}
+	return function;
+}
+
 /* A plan of "SELECT function(row)"; the names are resolved now, as in any trigger's body. */
 static void
 source_from_function(CsSource *source, const char *value, Relation rel)
@@ -172,7 +196,7 @@ source_from_function(CsSource *source, const char *value, Relation rel)
 	char	   *name = pnstrdup(value, strlen(value) - 2);
 	Oid			rowtype = get_rel_type_id(RelationGetRelid(rel));
 	List	   *names = CS_QUALIFIED_NAME_LIST(name);
-	Oid			function = LookupFuncName(names, 1, &rowtype, true);
+	Oid			function = find_function(names, rel);
 	char	   *quoted;
 	SPIPlanPtr	plan;
 

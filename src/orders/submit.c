@@ -35,10 +35,30 @@ typedef struct Row
 {
 	HeapTuple	tuple;
 	TupleDesc	tupdesc;
+	const char *trigger;
+	const char *table;
+	const char *external_id;	/* NULL: not known yet */
+	const char *argument;		/* that is being read; NULL: none */
 } Row;
 
+/* Which of many rows, and which of its values, an error is about. */
+static void
+tell_row(void *arg)
+{
+	const Row  *row = arg;
+
+	if (row->argument && row->external_id)
+		errcontext("order \"%s\", argument \"%s\" of trigger \"%s\" on table \"%s\"",
+				   row->external_id, row->argument, row->trigger, row->table);
+	else if (row->argument)
+		errcontext("argument \"%s\" of trigger \"%s\" on table \"%s\"",
+				   row->argument, row->trigger, row->table);
+	else
+		errcontext("trigger \"%s\" on table \"%s\"", row->trigger, row->table);
+}
+
 static Datum
-call_function(const CsSource *source, const Row *row, bool *isnull)
+call_function(const CsSource *source, Row *row, bool *isnull)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	Datum		argument = heap_copy_tuple_as_datum(row->tuple, row->tupdesc);
@@ -66,8 +86,9 @@ call_function(const CsSource *source, const Row *row, bool *isnull)
 }
 
 static Datum
-source_value(const CsSource *source, const Row *row, bool *isnull)
+source_value(const CsSource *source, Row *row, bool *isnull)
 {
+	row->argument = source->argument;
 	if (source->plan)
 		return call_function(source, row, isnull);
 	return heap_getattr(row->tuple, source->attnum, row->tupdesc, isnull);
@@ -75,7 +96,7 @@ source_value(const CsSource *source, const Row *row, bool *isnull)
 
 /* As text, as a cast to it would give; NULL if not mapped or null. */
 static const char *
-text_of(const CsSource *source, const Row *row)
+text_of(const CsSource *source, Row *row)
 {
 	Datum		value;
 	bool		isnull;
@@ -94,7 +115,7 @@ text_of(const CsSource *source, const Row *row)
 
 /* As jsonb: jsonb itself, text that is JSON, or any row or array. */
 static Datum
-json_of(const CsSource *source, const Row *row)
+json_of(const CsSource *source, Row *row)
 {
 	Datum		value;
 	const char *json;
@@ -102,6 +123,7 @@ json_of(const CsSource *source, const Row *row)
 
 	if (source->argument == NULL)
 		return (Datum) 0;
+	row->argument = source->argument;
 	if (source->constant)
 		json = source->constant;
 	else
@@ -150,7 +172,7 @@ push_json(JsonbParseState **state, Jsonb *json)
 
 /* false: the row has nothing there. */
 static bool
-push_option(JsonbParseState **state, CsPart part, const CsSource *source, const Row *row)
+push_option(JsonbParseState **state, CsPart part, const CsSource *source, Row *row)
 {
 	const char *key = cs_parts[part].key;
 	const char *text;
@@ -220,7 +242,7 @@ push_base(JsonbParseState **state, const CsSource *sources, Jsonb *base)
 
 /* The member "options" of the form; 0 if the row has none. */
 static Datum
-options_of(const CsSource *sources, const Row *row)
+options_of(const CsSource *sources, Row *row)
 {
 	JsonbParseState *state = NULL;
 	Datum		base = json_of(&sources[CS_PART_OPTIONS], row);
@@ -295,7 +317,8 @@ cs_sql_submit_order(PG_FUNCTION_ARGS)
 	const CsSource *sources;
 	const char *server;
 	CsOrderForm form = {0};
-	Row			row;
+	Row			row = {0};
+	ErrorContextCallback context = {.callback = tell_row, .arg = &row};
 
 	cs_require_preload();
 	if (!CALLED_AS_TRIGGER(fcinfo))
@@ -308,13 +331,20 @@ cs_sql_submit_order(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("cs_submit_order must be fired AFTER INSERT OR UPDATE, FOR EACH ROW")));
 
+	row.trigger = trigger->tg_trigger->tgname;
+	row.table = RelationGetRelationName(trigger->tg_relation);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
 	sources = cs_mapping_of(trigger);
 	row.tupdesc = RelationGetDescr(trigger->tg_relation);
 	row.tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 		trigger->tg_newtuple : trigger->tg_trigtuple;
 	if (is_deleted(trigger, TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 				   trigger->tg_newslot : trigger->tg_trigslot))
+	{
+		error_context_stack = context.previous;
 		return PointerGetDatum(NULL);
+	}
 
 	server = sources[CS_PART_SERVER].constant;
 	if (sources[CS_PART_SERVER_COLUMN].argument)
@@ -324,12 +354,15 @@ cs_sql_submit_order(PG_FUNCTION_ARGS)
 	}
 	form.external_id = text_of(&sources[CS_PART_EXTERNAL_ID], &row);
 	require_value(&sources[CS_PART_EXTERNAL_ID], form.external_id != NULL);
+	row.external_id = form.external_id;
 	form.lines = json_of(&sources[CS_PART_LINES], &row);
 	require_value(&sources[CS_PART_LINES], form.lines != 0);
 	form.ship_to = json_of(&sources[CS_PART_SHIP_TO], &row);
 	if (has_option(sources))
 		form.options = options_of(sources, &row);
+	row.argument = NULL;
 
 	(void) cs_order_enqueue(cs_server_resolve(server), &form);
+	error_context_stack = context.previous;
 	return PointerGetDatum(NULL);
 }

@@ -146,7 +146,7 @@ extern bool cs_waiters_want(CsHandoffKind kind, int64 order_id);
 /* How often the order was put back while they waited, this time included; 0: nobody waits. */
 extern int	cs_waiters_try(CsHandoffKind kind, int64 order_id);
 
-/* The order has no place in the budget now: milliseconds since that was so first; 0: nobody waits. */
+/* The order has no place in the budget: milliseconds since that is so; 0: nobody waits. */
 extern int64 cs_waiters_rest(int64 order_id);
 
 /* The orders that are awaited, as bigint[]. */
