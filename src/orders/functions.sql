@@ -141,7 +141,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_resolve_order';
 COMMENT ON FUNCTION @extschema@.cs_resolve_order(text, text, text, text) IS
 'Says what became of an uncertain or failed order: placed (with the partner''s remote_id; it is followed from now on), '
-'retry (it is not there: send it again), failed (it is not there and shall not be). PA012 in another state.';
+'retry (it is not there: send it again), failed (it is not there; whoever asks for it again has it made). PA012 in another state.';
 
 CREATE FUNCTION @extschema@.cs_resolve_order(id bigint, action text, remote_id text DEFAULT NULL)
 RETURNS @extschema@.cs_orders

@@ -226,16 +226,20 @@ REVOKE ALL ON FUNCTION cs_internal.next_due(interval) FROM PUBLIC;
 
 /* ---- the call path ---- */
 
-CREATE FUNCTION cs_internal.order_same(o cs_internal.orders, lines jsonb, ship_to jsonb, options jsonb)
-RETURNS boolean
+CREATE FUNCTION cs_internal.order_difference(o cs_internal.orders, lines jsonb, ship_to jsonb, options jsonb)
+RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RETURN o.lines = lines AND o.ship_to IS NOT DISTINCT FROM ship_to
-    AND coalesce(o.options, '{}') = coalesce(options, '{}');
+  RETURN nullif(concat_ws(', ',
+    CASE WHEN jsonb_strip_nulls(o.lines) <> jsonb_strip_nulls(lines) THEN 'lines' END,
+    CASE WHEN jsonb_strip_nulls(o.ship_to) IS DISTINCT FROM jsonb_strip_nulls(ship_to) THEN 'ship_to' END,
+    CASE WHEN coalesce(jsonb_strip_nulls(o.options - 'extra'), '{}') <> coalesce(jsonb_strip_nulls(options - 'extra'), '{}')
+           OR coalesce(nullif(o.options -> 'extra', 'null'), '{}') <> coalesce(nullif(options -> 'extra', 'null'), '{}')
+         THEN 'options' END), '');
 END $$;
-COMMENT ON FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb) IS
-'Is this the same order, whatever its spelling?';
-REVOKE ALL ON FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.order_difference(cs_internal.orders, jsonb, jsonb, jsonb) IS
+'In which parts this is another order, whatever its spelling; NULL: it is the same. A field that is null is one that is not there.';
+REVOKE ALL ON FUNCTION cs_internal.order_difference(cs_internal.orders, jsonb, jsonb, jsonb) FROM PUBLIC;
 
 -- The order that has this external id already: its id if it is the same order.
 CREATE FUNCTION cs_internal.order_existing(server text, external_id text, lines jsonb, ship_to jsonb,
@@ -243,13 +247,15 @@ CREATE FUNCTION cs_internal.order_existing(server text, external_id text, lines 
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   old cs_internal.orders;
+  difference text;
 BEGIN
   SELECT * INTO STRICT old FROM cs_internal.orders AS o
    WHERE o.server = order_existing.server AND o.external_id = order_existing.external_id;
-  IF NOT cs_internal.order_same(old, lines, ship_to, options) THEN
+  difference := cs_internal.order_difference(old, lines, ship_to, options);
+  IF difference IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'unique_violation',
       MESSAGE = format('order "%s" exists on server "%s" with a different content', external_id, server),
-      DETAIL = format('Order %s of %s is %s.', old.id, old.created_at, old.state),
+      DETAIL = format('Order %s of %s is %s; it has other %s.', old.id, old.created_at, old.state, difference),
       HINT = 'An external id names one order for ever. Use a new external id for a different order.';
   END IF;
   RETURN old.id;
@@ -257,6 +263,29 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) IS
 'The id of the order with this external id, if its content is the same; otherwise error 23505.';
 REVOKE ALL ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
+
+-- Not an error: a trigger for updates may fire for its row at any time.
+CREATE FUNCTION cs_internal.order_not_wanted(order_id bigint) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old cs_internal.orders;
+BEGIN
+  SELECT * INTO old FROM cs_internal.orders AS t
+   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled', 'uncertain');
+  IF FOUND THEN
+    RAISE WARNING USING
+      MESSAGE = format('order "%s" on server "%s" is %s and is not queued again', old.external_id, old.server, old.state),
+      DETAIL = coalesce((old.error).message, format('It is order %s in cs_orders.', old.id)),
+      HINT = CASE
+        WHEN old.state = 'uncertain' THEN format('Look for it at the partner, then use cs_resolve_order(%s, ...).', old.id)
+        WHEN old.state = 'failed' AND NOT old.is_final
+          THEN format('Use cs_resolve_order(%s, ''retry'') to have it sent again.', old.id)
+        ELSE format('Use cs_resubmit_order(%s, ...) to have it sent under a new external id.', old.id) END;
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_not_wanted(bigint) IS
+'Warns whoever queues an order that is there already, and will not be sent unless somebody decides so.';
+REVOKE ALL ON FUNCTION cs_internal.order_not_wanted(bigint) FROM PUBLIC;
 
 -- Queued, in the transaction of whoever queues it, after it was called for in vain.
 CREATE FUNCTION cs_internal.order_wanted(order_id bigint) RETURNS boolean
@@ -271,6 +300,7 @@ BEGIN
                                   OR t.state IN ('cancelling', 'cancelled') AND t.lost_at IS NOT NULL))
      FOR NO KEY UPDATE;
   IF NOT FOUND THEN
+    PERFORM cs_internal.order_not_wanted(order_id);
     RETURN false;
   END IF;
   IF old.state = 'failed' AND NOT old.is_final

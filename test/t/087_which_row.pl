@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 #
-# Of many rows that are to be ordered, an error names the one that it is about;
-# and a table's partitions have the trigger's function.
+# Of many rows that are to be ordered, an error names the one that it is about; a
+# table's partitions have the trigger's function; and an order that is there already
+# is told from another one.
 use strict;
 use warnings;
 use CupsourceTest;
@@ -66,6 +67,16 @@ INSERT INTO parted SELECT form(1), 'P-' || y, y FROM generate_series(1, 3) AS y;
 END
 is($node->safe_psql('postgres', q{SELECT string_agg(external_id, ', ' ORDER BY external_id) FROM cs_orders}), 'P-1 of 1, P-2 of 2, third P-3',
 	'partitions call the function of their table');
+
+# The same order again, and what is said of one that is not to be had by that.
+my $same = q{SELECT cs_enqueue_order('[{"sku": "BC-1", "quantity": 1, "designs": null}]', home() || '{"line2": null}', 'P-1 of 1', '{"notes": null}')};
+is(error($same), '', 'a field that is null is one that is not there');
+like(error($same =~ s/"quantity": 1/"quantity": 2/r =~ s/"notes": null/"notes": "x"/r), qr/ is queued; it has other lines, options\.;/, 'what differs is said');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'failed', error.message = 'no such thing' WHERE external_id LIKE 'P-%'});
+like(error($same), qr/^WARNING:  order "P-1 of 1" on server "hub" is failed and is not queued again; DETAIL:  no such thing; HINT:  Use cs_resolve_order\(\d+, 'retry'\) to have it sent again\.$/,
+	'an order that has failed is not queued silently');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET is_final = true WHERE external_id LIKE 'P-%'});
+like(error($same), qr/^WARNING: .*HINT:  Use cs_resubmit_order\(\d+, \.\.\.\) to have it sent under a new external id\.$/, 'nor one for which its id is used up');
 
 $node->stop;
 done_testing();
