@@ -145,7 +145,7 @@ check_identified(CsFormReader *reader, const CsValue *line)
 	StringInfoData known;
 
 	for (size_t i = 0; i < lengthof(names); i++)
-		if (cs_value_get(line, names[i]) != NULL)
+		if (cs_value_get(line, names[i]) != NULL && cs_form_expresses(reader, "lines.", names[i]))
 			return;
 	initStringInfo(&known);
 	for (size_t i = 0; i < lengthof(names); i++)

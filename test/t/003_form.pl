@@ -180,6 +180,7 @@ my %inexpressible = (
 		'[{"sku": "a", "quantity": 1}]', '{"phone": "1", "line1": "a", "city": "b", "postal_code": "1", "country": "GB"}',
 		'{"currency": "USD", "customer": {}}',
 		'lines[0].sku: cannot be expressed by Cup Source v2',
+		'lines[0]: product_id is required',
 		'ship_to.phone: cannot be expressed by Cup Source v2',
 		'options.currency: cannot be expressed by Cup Source v2',
 		'options.customer: cannot be expressed by Cup Source v2',

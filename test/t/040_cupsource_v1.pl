@@ -322,6 +322,7 @@ SELECT cs_create_order(external_id => 'PO-X', server => 'shop', lines => '[{"pro
 SQL
 ERROR:  22023: order form is not valid for API "cupsource-v1"
 DETAIL:  lines[0].product_id: cannot be expressed by Cup Source v1
+lines[0]: sku is required
 ship_to.country: cannot be expressed by Cup Source v1
 options.po_number: cannot be expressed by Cup Source v1
 END

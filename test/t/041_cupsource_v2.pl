@@ -305,6 +305,7 @@ SQL
 ERROR:  22023: order form is not valid for API "cupsource-v2"
 DETAIL:  lines[0].sku: cannot be expressed by Cup Source v2
 lines[0].designs: cannot be expressed by Cup Source v2
+lines[0]: product_id is required
 ship_to.name: cannot be expressed by Cup Source v2
 options.is_rush: cannot be expressed by Cup Source v2
 options.currency: cannot be expressed by Cup Source v2
