@@ -140,15 +140,16 @@ cs_order_attempts(int64 order_id)
 	return DatumGetInt32(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 }
 
-/* sending → queued, or cancelled if that was wanted and it never arrived. */
-void
+/* sending → queued, or (false) cancelled if that was wanted and it never arrived. */
+bool
 cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries)
 {
 	static CsStatement order_again = {
 		"SELECT cs_internal.order_again($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
 		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
 	};
-	CsFailure	cancelled = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT, CS_ERRCODE_WRONG_STATE,
+	CsFailure	cancelled = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT,
+		.sqlstate = CS_ERRCODE_WRONG_STATE,
 		.message = "the order was cancelled before it was sent"
 	};
 	Datum		values[2 + CS_ERROR_ARGS];
@@ -160,9 +161,10 @@ cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int trie
 	cs_work_error(failure, values + 2, nulls + 2);
 	cs_state_run(&order_again, values, nulls);
 	if (DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull)))
-		return;
+		return true;
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, NULL);
 	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &cancelled);
+	return false;
 }
 
 /* sending → failed. */
@@ -305,8 +307,9 @@ cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure)
 		cs_order_failed(transfer, failure, false);
 		return;
 	}
-	cs_order_put_back(transfer, failure, tries > 0 ? tries : cs_order_attempts(transfer->order_id));
-	if (exhausted)
+	if (tries == 0)
+		(void) cs_order_put_back(transfer, failure, cs_order_attempts(transfer->order_id));
+	else if (cs_order_put_back(transfer, failure, tries) && exhausted)
 		tell_impatient(transfer, failure, arrived);
 }
 
@@ -408,7 +411,7 @@ cs_record_unreadable(CsTransfer *transfer, const CsFailure *failure)
 	cs_order_attempted(transfer, &unreadable);
 	if (judge(transfer, &unreadable) == VERDICT_AGAIN &&
 		cs_order_attempts(transfer->order_id) < UNREADABLE_TRIES)
-		cs_order_put_back(transfer, &unreadable, 1);
+		(void) cs_order_put_back(transfer, &unreadable, 1);
 	else if (!cs_doubt_look_up(transfer, &unreadable, false))
 		cs_order_doubted(transfer, &unreadable);
 }

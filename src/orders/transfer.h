@@ -229,7 +229,7 @@ extern void cs_count_sent(void);
 
 /* record.c: inside a part; sending → placed, queued, failed, uncertain. */
 extern void cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer);
-extern void cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries);
+extern bool cs_order_put_back(const CsTransfer *transfer, const CsFailure *failure, int tries);
 extern void cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure);
 extern void cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final);
 extern void cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause);

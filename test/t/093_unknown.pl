@@ -127,6 +127,18 @@ is($sandbox->count(posts('hub')), 1, 'one request was sent');
 is(state_of('turned-away'), 'failed', 'the order was never placed');
 $node->safe_psql('postgres', q{SELECT cs_resume('hub')});
 
+# Cancelled while it is turned away for longer than its caller would wait.
+$sandbox->reset;
+$sandbox->settings(latency_ms => 1000);
+$sandbox->faults({ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+$caller = begin(order('cs_create_order', 'hub', 'both'));
+$sandbox->wait_for_requests(1, posts('hub'));
+is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('both')}), 'cancelled', 'an order that is turned away can be cancelled');
+finish($caller);
+like($caller->{err}, qr/ERROR: +PA012: the order was cancelled before it was sent/, 'and its caller is told that, not that it is tried again');
+$sandbox->settings(latency_ms => 0);
+$node->safe_psql('postgres', q{SELECT cs_resume('hub')});
+
 # ---- queued, then called in vain ----
 
 $sandbox->reset;
