@@ -10,7 +10,8 @@
  * stored.
  *
  * A model whose own detail cannot be had or read keeps what is known of it and
- * stays due; the others are not kept waiting for it.
+ * stays due; the others are not kept waiting for it.  The next run asks for it
+ * last, when no failure says anything about the partner any more.
  */
 #include "postgres.h"
 
@@ -28,6 +29,7 @@
 #define AHEAD 4					/* details on the wire while another one is stored */
 #define TURNS (AHEAD + 1)
 #define FAILURES_IN_A_ROW 10		/* so many are not about single models */
+#define FAILURES_OF_SILENCE 4		/* that no answer counts for: each is waited for */
 
 static CsStatement begin_statement = {
 	.sql = "SELECT d.due, d.ring_rest FROM cs_internal.refresh_details($1, $2, $3) AS d",
@@ -36,9 +38,9 @@ static CsStatement begin_statement = {
 };
 
 static CsStatement due_statement = {
-	.sql = "SELECT d FROM cs_internal.details_due($1, $2, $3) AS d",
-	.nargs = 3,
-	.argtypes = {TEXTOID, TEXTOID, INT8OID},
+	.sql = "SELECT d FROM cs_internal.details_due($1, $2, $3, $4) AS d",
+	.nargs = 4,
+	.argtypes = {TEXTOID, BOOLOID, TEXTOID, INT8OID},
 };
 
 static CsStatement unseen_statement = {
@@ -99,6 +101,7 @@ typedef struct Details
 	CsRowset   *rowsets[NPARTS];
 	char	   *due_position;	/* the last one that was due */
 	int			failures;		/* in a row */
+	bool		of_failed;		/* those whose last try failed */
 	MemoryContext call_cxts[TURNS]; /* the detail being stored, and those on the wire */
 } Details;
 
@@ -196,10 +199,10 @@ try_to_read_detail(const Details *details, const char *model, const CsJson *docu
 	{
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
-		if (error->sqlerrcode != CS_ERRCODE_MALFORMED)
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode != CS_ERRCODE_MALFORMED)
+			ReThrowError(error);
 		*failure = (CsFailure) {
 			.kind = CS_FAILURE_MALFORMED,
 			.sqlstate = error->sqlerrcode,
@@ -255,13 +258,20 @@ forget_model(CsRun *run, const char *model)
 	cs_run_leave(run);
 }
 
+static bool
+is_silence(const CsFailure *failure)
+{
+	return failure->kind == CS_FAILURE_TIMEOUT || failure->kind == CS_FAILURE_CONNECTION_LOST;
+}
+
 /* Can other models be had nevertheless? */
 static bool
 is_of_one_model(const CsFailure *failure)
 {
 	if (failure->kind == CS_FAILURE_REFUSED)
 		return failure->status != 401 && failure->status != 403 && failure->status != 429;
-	return failure->kind == CS_FAILURE_MALFORMED || failure->kind == CS_FAILURE_TOO_LARGE;
+	return failure->kind == CS_FAILURE_MALFORMED || failure->kind == CS_FAILURE_TOO_LARGE ||
+		is_silence(failure);
 }
 
 /* The model's detail could not be had or read: that is told, and the run goes on. */
@@ -277,7 +287,9 @@ pass_over_model(Details *details, const char *model, const CsFailure *failure)
 	};
 	const char *code;
 
-	if (!is_of_one_model(failure) || ++details->failures == FAILURES_IN_A_ROW)
+	details->failures += is_silence(failure) ? FAILURES_OF_SILENCE : 1;
+	if (!is_of_one_model(failure) ||
+		(details->failures >= FAILURES_IN_A_ROW && !details->of_failed))
 		cs_failure_throw(failure);
 	cs_run_enter(run);
 	cs_state_run(&unread_statement, values, NULL);
@@ -359,8 +371,9 @@ look_up_ids(CsRun *run, CsStatement *statement, Datum *values, char **ids)
 static int
 look_up_due(Details *details, char **ids)
 {
-	Datum		values[3] = {
+	Datum		values[4] = {
 		details->run->server,
+		BoolGetDatum(details->of_failed),
 		CStringGetTextDatum(details->due_position),
 		Int64GetDatum(BATCH),
 	};
@@ -394,7 +407,10 @@ look_up_unseen(CsRun *run, char **ids)
 	return n;
 }
 
-/* In order; the next ones are asked for as long as each goes out at once. */
+/*
+ * In order; the next ones are asked for as long as each goes out at once.
+ * Those whose last try failed are given up when so many fail again.
+ */
 static void
 refresh_models(Details *details, char **ids, int nids, bool of_ring)
 {
@@ -411,6 +427,8 @@ refresh_models(Details *details, char **ids, int nids, bool of_ring)
 		cs_call_finish_first(calls + i, begun - i);
 		finish_detail(details, i % TURNS, calls[i], ids[i], of_ring);
 		pfree(ids[i]);
+		if (details->of_failed && details->failures >= FAILURES_IN_A_ROW)
+			return;
 	}
 }
 
@@ -437,6 +455,20 @@ begin_details(CsRun *run)
 	run->wrote = true;
 	cs_run_leave(run);
 	cs_run_commit(run);
+}
+
+/* At the end: whatever becomes of them, the run is complete. */
+static void
+refresh_failed(Details *details)
+{
+	char	   *ids[BATCH];
+	int			n;
+
+	details->of_failed = true;
+	details->failures = 0;
+	details->due_position[0] = '\0';
+	while (details->failures < FAILURES_IN_A_ROW && (n = look_up_due(details, ids)) > 0)
+		refresh_models(details, ids, n, false);
 }
 
 void
@@ -471,6 +503,7 @@ cs_details_refresh(CsRun *run)
 		refresh_models(&details, ids, n, false);
 	while ((n = look_up_unseen(run, ids)) > 0)
 		refresh_models(&details, ids, n, true);
+	refresh_failed(&details);
 }
 
 /* ---- The wallet ---- */

@@ -247,7 +247,7 @@ SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   UPDATE cs_internal.models AS m
-     SET discontinued_at = now(), detail_due = false, detail_fingerprint = NULL
+     SET discontinued_at = now(), detail_due = false, detail_failed_at = NULL, detail_fingerprint = NULL
    WHERE m.server = account AND m.model_id = model AND m.discontinued_at IS NULL;
   GET DIAGNOSTICS discontinued = ROW_COUNT;
 
@@ -398,7 +398,7 @@ BEGIN
   models_revived := (known.discontinued_at IS NOT NULL)::integer;
   IF known.detail_fingerprint = whole_fingerprint THEN
     IF known.detail_due THEN
-      UPDATE cs_internal.models AS m SET detail_due = false, detail_at = now()
+      UPDATE cs_internal.models AS m SET detail_due = false, detail_failed_at = NULL, detail_at = now()
        WHERE m.server = account AND m.model_id = model;
     END IF;
     RETURN;
@@ -408,7 +408,7 @@ BEGIN
      SET material = detail.material, fit_type = detail.fit_type, description = detail.description,
          care = detail.care, sizing = detail.sizing, categories = detail.categories, images = detail.images,
          detail_raw = detail.raw, fetched_at = now(), detail_fingerprint = whole_fingerprint,
-         detail_at = now(), detail_due = false, discontinued_at = NULL
+         detail_at = now(), detail_due = false, detail_failed_at = NULL, discontinued_at = NULL
    WHERE m.server = account AND m.model_id = model;
 
   IF variations IS NOT NULL THEN
@@ -459,8 +459,8 @@ SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
   UPDATE cs_internal.catalog_runs AS r SET last_error = message, last_error_at = now() WHERE r.server = account;
-  UPDATE cs_internal.models AS m SET detail_due = true
-   WHERE m.server = account AND m.model_id = model AND NOT m.detail_due;
+  UPDATE cs_internal.models AS m SET detail_due = true, detail_failed_at = now()
+   WHERE m.server = account AND m.model_id = model;
   RETURN (SELECT m.code FROM cs_internal.models AS m WHERE m.server = account AND m.model_id = model);
 END $$;
 COMMENT ON FUNCTION cs_internal.detail_unread(text, text, text) IS

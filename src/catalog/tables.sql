@@ -90,6 +90,7 @@ CREATE TABLE cs_internal.models (
   detail_fingerprint     bigint,
   detail_at              timestamptz,
   detail_due             boolean NOT NULL,
+  detail_failed_at       timestamptz,
   PRIMARY KEY (server, model_id)
 ) WITH (fillfactor = 90);
 CREATE INDEX models_terms ON cs_internal.models USING gin (cs_internal.search_vector('', server,
@@ -98,6 +99,7 @@ CREATE INDEX models_detail_due ON cs_internal.models (server, model_id) WHERE de
 COMMENT ON TABLE cs_internal.models IS
 'Models of the CustomHub accounts ("List models", "Get a model"). The list''s row is the fingerprint of the detail: when it changes, the detail is due.';
 COMMENT ON COLUMN cs_internal.models.detail_due IS 'The detail is older than the list''s row, or the model was missing from the list: it is to be asked for.';
+COMMENT ON COLUMN cs_internal.models.detail_failed_at IS 'When the detail was asked for last, if it could not be had or read then.';
 COMMENT ON COLUMN cs_internal.models.detail_fingerprint IS 'Hash over the whole detail: the model, its variations, placements and print methods.';
 
 CREATE TABLE cs_internal.variations (

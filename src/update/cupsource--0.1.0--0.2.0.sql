@@ -28,6 +28,8 @@ ALTER TABLE cs_internal.catalog_runs
   ADD COLUMN attempts integer NOT NULL DEFAULT 0,
   ADD COLUMN identity bigint;
 
+ALTER TABLE cs_internal.models ADD COLUMN detail_failed_at timestamptz;
+
 ALTER TABLE cs_internal.order_events DROP CONSTRAINT order_events_source_check,
   DROP CONSTRAINT order_events_pkey, ADD PRIMARY KEY (order_id, id);
 DROP INDEX cs_internal.order_events_order;

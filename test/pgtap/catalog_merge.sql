@@ -126,9 +126,9 @@ CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
 SELECT is((SELECT concat_ws(' ', added, changed) FROM cs_internal.merge_models('hub',
   ARRAY[jsonb_populate_record(NULL::cs_internal.model_row, '{"fingerprint": 1, "model_id": "m", "name": "Shirt"}')])),
   '1 0', 'a new model');
-SELECT set_eq($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, ARRAY['m'], 'whose detail is due');
+SELECT set_eq($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, ARRAY['m'], 'whose detail is due');
 SELECT is(detail(100, variation('v1', 1, 8.18), variation('v2', 2, 9)), '2 0 0 0', 'its detail brings variations');
-SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, 'and is due no longer');
+SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, 'and is due no longer');
 SELECT is(detail(101, variation('v1', 10, 8.20)), '0 1 0 1',
   'a detail that names one changed variation of two: the other is no longer on offer');
 SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), 11.18, 'blank cost + print charges + handling fee');

@@ -144,7 +144,8 @@ sub models_known
 		', ' ORDER BY model_id) FROM cs_models WHERE server = 'models'});
 }
 
-sub details_asked { return join ' ', sort map { m{/models/(\w+)$} ? $1 : () } $partner->lines; }
+my @asked;
+sub details_asked { @asked = $partner->lines; return join ' ', sort map { m{/models/(\w+)$} ? $1 : () } @asked; }
 
 my @letters = 'a' .. 'f';
 refreshed_models(1, map { $_ => detail($_) } @letters);
@@ -186,11 +187,40 @@ is(() = $told =~ /^WARNING/mg, 9, 'so many in a row');
 like($told, qr/^ERROR:  PA500: /m, 'are not about single models');
 cmp_ok(() = split(/ /, details_asked()), '<=', 10 + 4, 'which are not all asked for');
 is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'models'}), 'failed', 'and fail the refresh');
-$told = refreshed_models(3, %details, a => 403);
+$told = refreshed_models(3, %details, j => 403);
 like($told, qr/^ERROR:  PA403: /m, 'a key that may not is about none');
 unlike($told, qr/WARNING/, 'at once');
-$told = refreshed_models(3, %details, e => detail('e'), map { $_ => detail($_) } 'm' .. 'p');
+is(details_asked() =~ s/ .*//r, 'j', 'while those that have failed in this run are not asked for again');
+$told = refreshed_models(3, %details, m => detail('m'), p => detail('p'));
 unlike($told, qr/ERROR/, 'a model that is there between them');
-is(() = $told =~ /^WARNING/mg, 11, 'shows that they are single ones');
+is(() = $told =~ /^WARNING/mg, 5, 'shows that they are single ones');
+
+# ---- Those that have failed before ----
+
+$told = refreshed_models(3, %details, q => detail('q'));
+details_asked();
+unlike($told, qr/ERROR/, 'whatever becomes of those that have failed before, the refresh is complete');
+is(() = $told =~ /^WARNING/mg, 10, 'though so many in a row are not asked for once more');
+is((split / /, join ' ', map { m{/models/(\w+)$} ? $1 : () } @asked)[0], 'q', 'and they go last');
+is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'models'}), 'complete', 'time after time');
+$told = refreshed_models(3, map { $_ => detail($_) } 'a' .. 'q');
+unlike($told, qr/ERROR|WARNING/, 'until they are there');
+is(sql(q{SELECT count(*) FROM cs_internal.models WHERE server = 'models' AND (detail_due OR detail_failed_at IS NOT NULL)}), 0, 'and as all others');
+
+# ---- No answer ----
+
+sub refreshed_hub { $sandbox->forget; return ($node->psql('postgres', "\\set VERBOSITY verbose\nCALL cs_refresh_catalog('hub')", on_error_stop => 0))[2] =~ s/^psql:<stdin>:\d+: //mgr; }
+my $silent = sql(q{SELECT min(model_id) FROM cs_internal.models WHERE server = 'hub'});
+sql(q{UPDATE cs_internal.models SET detail_due = true WHERE server = 'hub'});
+$sandbox->faults({ action => 'drop_after', method => 'GET', path => "/models/$silent" });
+$told = refreshed_hub();
+like($told, qr/^WARNING:  PA00\d: the detail of model "\Q$silent\E" .* was not read: /m, 'a model of which no answer comes');
+unlike($told, qr/ERROR/, 'is one model');
+is(sql(q{SELECT count(*) FROM cs_internal.models WHERE server = 'hub' AND detail_due}), 1, 'and all others are read');
+sql(q{UPDATE cs_internal.models SET detail_due = true WHERE server = 'hub'});
+$sandbox->faults({ action => 'drop_after', method => 'GET', path => '/models/.' });
+$told = refreshed_hub();
+like($told, qr/^ERROR:  PA00\d: /m, 'a partner that does not answer at all');
+cmp_ok($sandbox->count(path => '/api/v1/models/.*'), '<=', 3 + 4, 'is not waited for so often');
 
 done_testing();
