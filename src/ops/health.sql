@@ -9,7 +9,8 @@
  */
 
 CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
-  SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since, q.due_at
+  SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since, q.due_at,
+         f.failed, f.failed_since, f.first_failed, n.not_followed, n.not_followed_since, n.first_not_followed
     FROM cs_internal.monitored_servers AS m
    CROSS JOIN LATERAL (
      SELECT count(*) FILTER (WHERE NOT w.is_held) AS waiting,
@@ -25,12 +26,29 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
    CROSS JOIN LATERAL (
      SELECT count(*) AS uncertain, min(o.changed_at) AS uncertain_since
        FROM cs_internal.orders AS o
-      WHERE o.server = m.server AND o.state = 'uncertain') AS u;
+      WHERE o.server = m.server AND o.state = 'uncertain') AS u
+   CROSS JOIN LATERAL (
+     SELECT count(*) AS failed, min(o.changed_at) AS failed_since,
+            (array_agg(o.id ORDER BY o.changed_at, o.id))[1] AS first_failed
+       FROM cs_internal.orders AS o
+      WHERE o.server = m.server AND o.state = 'failed' AND o.path = 'queue' AND o.changed_at > now() - interval '1 day'
+        AND NOT EXISTS (SELECT FROM cs_internal.orders AS r WHERE r.replaces = o.id)
+        -- Not by the word of a person.
+        AND NOT EXISTS (SELECT FROM cs_internal.order_events AS e
+                         WHERE e.order_id = o.id AND e.at >= o.changed_at AND e.source = 'local' AND e.type = 'failed'
+                           AND e.detail ? 'resolved')) AS f
+   CROSS JOIN LATERAL (
+     SELECT count(*) AS not_followed, min(o.failing_since) AS not_followed_since,
+            (array_agg(o.id ORDER BY o.failing_since, o.id))[1] AS first_not_followed
+       FROM cs_internal.orders AS o
+      WHERE o.server = m.server AND o.failing_since < now() - interval '1 hour' AND o.poll_at IS NOT NULL) AS n;
 COMMENT ON VIEW @extschema@.cs_stat_orders IS
 'Per server: how many orders wait to be sent, or are on the wire, and since when the oldest (waiting, oldest_at); how '
 'many of those belong to another cluster (held); of how many the outcome is unknown, and since when (uncertain, '
-'uncertain_since); when the first of those that wait is to go out (due_at; NULL: none waits). Figures only; visible as '
-'cs_stat_requests is.';
+'uncertain_since); when the first of those that wait is to go out (due_at; NULL: none waits); how many that were queued failed '
+'within the last day and were not seen to since (failed, failed_since, and the local id of the first: first_failed); of how many '
+'the partner has told nothing for more than an hour, though it was asked (not_followed, not_followed_since, first_not_followed). '
+'Figures only; visible as cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_orders TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_stat_catalogs WITH (security_barrier) AS
@@ -59,14 +77,19 @@ GRANT SELECT ON cs_internal.health_processes TO PUBLIC;
 CREATE FUNCTION @extschema@.cs_health(max_queue_age interval DEFAULT '5 minutes',
   max_catalog_age interval DEFAULT '2 days')
 RETURNS TABLE (check_name text, status text, detail text, advice text)
-LANGUAGE sql VOLATILE PARALLEL SAFE COST 10000 ROWS 9
+LANGUAGE sql VOLATILE PARALLEL SAFE COST 10000 ROWS 11
 BEGIN ATOMIC
   WITH
   orders AS (
     SELECT coalesce(sum(h.waiting), 0) AS waiting, min(h.oldest_at) AS oldest_at, coalesce(sum(h.held), 0) AS held,
            min(h.due_at) AS due_at, coalesce(sum(h.uncertain), 0) AS uncertain, min(h.uncertain_since) AS uncertain_since,
            string_agg(quote_ident(h.server), ', ' ORDER BY h.server) FILTER (WHERE h.uncertain > 0) AS uncertain_at,
-           (array_agg(h.server ORDER BY h.oldest_at))[1] AS oldest_server
+           (array_agg(h.server ORDER BY h.oldest_at))[1] AS oldest_server,
+           coalesce(sum(h.failed), 0) AS failed, min(h.failed_since) AS failed_since,
+           (array_agg(format('order %s on server "%s"', h.first_failed, h.server) ORDER BY h.failed_since))[1] AS first_failed,
+           coalesce(sum(h.not_followed), 0) AS not_followed, min(h.not_followed_since) AS not_followed_since,
+           (array_agg(format('order %s on server "%s"', h.first_not_followed, h.server)
+              ORDER BY h.not_followed_since))[1] AS first_not_followed
       FROM @extschema@.cs_stat_orders AS h),
   catalogs AS (
     SELECT count(*) AS known,
@@ -138,7 +161,21 @@ BEGIN ATOMIC
            'Look at the partner whether they are there, then call cs_resolve_order().'
       FROM orders AS o
     UNION ALL
-    SELECT 5, 'token', CASE WHEN a.unauthorized IS NOT NULL THEN 2 ELSE 0 END,
+    SELECT 5, 'failed', CASE WHEN o.failed > 0 THEN 1 ELSE 0 END,
+           CASE WHEN o.failed = 0 THEN 'no order of the queue failed within a day that nobody has seen to'
+                ELSE format('orders of the queue that failed within a day: %s; the first is %s, at %s', o.failed,
+                            o.first_failed, date_trunc('second', o.failed_since)) END,
+           'cs_orders.error_message says why. When that is mended, cs_resolve_order(id, ''retry'') sends an order again; one that was refused for good needs a new external id: cs_resubmit_order().'
+      FROM orders AS o
+    UNION ALL
+    SELECT 6, 'following', CASE WHEN o.not_followed > 0 THEN 1 ELSE 0 END,
+           CASE WHEN o.not_followed = 0 THEN 'the partners tell how orders stand'
+                ELSE format('orders that the partner has told nothing of for an hour: %s; the first is %s, since %s', o.not_followed,
+                            o.first_not_followed, date_trunc('second', o.not_followed_since)) END,
+           'cs_orders.error_message says why. They are asked for ever more rarely; cs_order_status(id, ''0'') asks now. If a person gave the partner''s id, cs_resolve_order() corrects it.'
+      FROM orders AS o
+    UNION ALL
+    SELECT 7, 'token', CASE WHEN a.unauthorized IS NOT NULL THEN 2 ELSE 0 END,
            CASE WHEN a.unauthorized IS NOT NULL THEN format('the partner refuses the credentials of %s', a.unauthorized)
                 WHEN a.tokens = 0 THEN 'no partner refuses our credentials, and no token is in use'
                 WHEN a.token_expires_at <= now() THEN 'a token has ended, and the next request gets another'
@@ -147,7 +184,7 @@ BEGIN ATOMIC
            'Check the options of the user mapping, and at the partner whether the key is active and has the permissions.'
       FROM accounts AS a
     UNION ALL
-    SELECT 6, 'catalog', c.badness,
+    SELECT 8, 'catalog', c.badness,
            CASE WHEN c.badness > 0 THEN c.detail
                 WHEN c.known = 0 THEN 'no catalogue is cached'
                 ELSE format('catalogues: %s, the oldest complete %s ago', c.known,
@@ -155,7 +192,7 @@ BEGIN ATOMIC
            'See cs_catalog_status; CALL cs_refresh_catalog() refreshes by hand, the server option refresh_interval by itself.'
       FROM catalogs AS c
     UNION ALL
-    SELECT 7, 'limiter', coalesce(b.badness, 0),
+    SELECT 9, 'limiter', coalesce(b.badness, 0),
            CASE WHEN b.server IS NULL THEN 'no request since the server started'
                 WHEN b.paused_ms > 0 THEN format('server "%s": the partner has asked for a pause, %s s are left',
                                                  b.server, b.paused_ms / 1000)
@@ -165,7 +202,7 @@ BEGIN ATOMIC
            'Others may use the same key (give this cluster its share by the server option rate_limit), or reads and refreshes are too many.'
       FROM (SELECT) AS one LEFT JOIN busiest AS b ON true
     UNION ALL
-    SELECT 8, 'clock',
+    SELECT 10, 'clock',
            CASE WHEN a.skew_ms > 300000 THEN 2 WHEN a.skew_ms > 10000 THEN 1 ELSE 0 END,
            CASE WHEN a.skew_ms IS NULL THEN 'no partner has told its time since the server started'
                 ELSE format('the clock of server "%s" and ours differ by %s s', a.skew_server,
@@ -173,7 +210,7 @@ BEGIN ATOMIC
            'Synchronise the clock of this machine; if it is right, tell the partner.'
       FROM accounts AS a
     UNION ALL
-    SELECT 9, 'partner', CASE WHEN a.failures >= 10 THEN 2 WHEN a.failures >= 3 THEN 1 ELSE 0 END,
+    SELECT 11, 'partner', CASE WHEN a.failures >= 10 THEN 2 WHEN a.failures >= 3 THEN 1 ELSE 0 END,
            CASE WHEN a.known = 0 THEN 'no request since the server started'
                 WHEN a.failures >= 3 THEN format('server "%s": %s requests in a row without a usable answer, %s',
                                                  a.failing, a.failures,
@@ -190,8 +227,9 @@ END;
 COMMENT ON FUNCTION @extschema@.cs_health(interval, interval) IS
 'One row per check with its status (ok, warn, fail), what was seen, and what to do unless all is well: worker (launcher and '
 'worker run where orders wait), queue (age of the oldest waiting order; warns beyond max_queue_age, fails beyond four '
-'times that), hold (orders of another cluster), uncertain (unknown outcomes; fails after a day), token (credentials are '
-'taken), catalog (age of the cached ones: warns beyond twice the refresh_interval, or max_catalog_age if it has none, and '
+'times that), hold (orders of another cluster), uncertain (unknown outcomes; fails after a day), failed (of the '
+'queue, within a day, and nobody has seen to them), following (the partner has told nothing of an order for an hour), '
+'token (credentials are taken), catalog (age of the cached ones: warns beyond twice the refresh_interval, or max_catalog_age if it has none, and '
 'fails beyond four times that), limiter (requests wait for an exhausted budget, or the partner asked for a pause), clock '
 '(ours against the partners'' Date headers; warns beyond 10 s, fails beyond 300 s), partner (requests in a row without '
 'a usable answer; warns from 3, fails from 10). Of the servers that the user may use; of all for members of '

@@ -115,6 +115,9 @@ CREATE INDEX orders_poll ON cs_internal.orders (server, poll_at) WHERE poll_at I
 CREATE INDEX orders_remote ON cs_internal.orders (server, remote_id) WHERE remote_id IS NOT NULL;
 CREATE INDEX orders_number ON cs_internal.orders (server, ((remote).order_number)) WHERE (remote).order_number IS NOT NULL;
 CREATE INDEX orders_uncertain ON cs_internal.orders (server, changed_at) WHERE state = 'uncertain';
+CREATE INDEX orders_failed ON cs_internal.orders (server, changed_at) WHERE state = 'failed' AND path = 'queue';
+CREATE INDEX orders_failing ON cs_internal.orders (server, failing_since) WHERE failing_since IS NOT NULL;
+CREATE INDEX orders_replaces ON cs_internal.orders (replaces) WHERE replaces IS NOT NULL;
 CREATE INDEX orders_callers ON cs_internal.orders (id) WHERE caller_xids IS NOT NULL;
 
 CREATE SEQUENCE cs_internal.order_event_id AS bigint;

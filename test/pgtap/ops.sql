@@ -1,6 +1,6 @@
 -- What a DBA sees of requests and processes, and who else sees what.
 BEGIN;
-SELECT plan(12);
+SELECT plan(23);
 
 -- ---- Requests ----
 SELECT columns_are('cs_stat_requests', ARRAY['server', 'endpoint', 'calls', 'errors', 'refused_4xx',
@@ -22,6 +22,50 @@ SELECT results_eq(
 SELECT is_empty(
   $$ SELECT FROM cs_stat_workers AS w WHERE w.process = 'worker' AND w.database IS NULL $$,
   'a worker''s database has a name');
+
+-- ---- Failed orders ----
+CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
+SELECT columns_are('cs_stat_orders', ARRAY['server', 'waiting', 'oldest_at', 'held', 'uncertain', 'uncertain_since', 'due_at',
+  'failed', 'failed_since', 'first_failed', 'not_followed', 'not_followed_since', 'first_not_followed'], 'cs_stat_orders has these columns');
+SELECT cs_enqueue_order('[{"sku": "A", "quantity": 1}]', '{"name": "n", "line1": "l", "city": "c", "postal_code": "p", "country": "DE"}',
+  e, NULL, 'hub') FROM unnest('{called,refused,again,settled,old}'::text[]) AS e;
+UPDATE cs_internal.orders SET path = 'call' WHERE external_id = 'called';
+CREATE FUNCTION pg_temp.id(which text) RETURNS bigint LANGUAGE sql AS $$ SELECT o.id FROM cs_internal.orders AS o WHERE o.external_id = which $$;
+CREATE FUNCTION pg_temp.fail(which text) RETURNS void LANGUAGE sql AS
+$$ SELECT cs_internal.order_failed(pg_temp.id(which), ROW('PA400', 'NO', 'no', NULL, NULL), false) $$;
+CREATE FUNCTION pg_temp.failed() RETURNS text LANGUAGE sql AS
+$$ SELECT concat_ws(' ', s.failed, o.external_id, o.changed_at = s.failed_since)
+     FROM cs_stat_orders AS s LEFT JOIN cs_internal.orders AS o ON o.id = s.first_failed $$;
+SELECT is(pg_temp.failed(), '0', 'none has failed');
+SELECT pg_temp.fail('called');
+SELECT is(pg_temp.failed(), '0', 'whose caller was told is none');
+SELECT pg_temp.fail('old');
+UPDATE cs_internal.orders SET changed_at = now() - interval '25 hours' WHERE external_id = 'old';
+SELECT is(pg_temp.failed(), '0', 'nor is what failed before yesterday');
+SELECT pg_temp.fail('refused'), pg_temp.fail('again');
+SELECT is(pg_temp.failed(), '2 refused t', 'two have, since the first did');
+SELECT cs_resolve_order('again', 'retry');
+SELECT is(pg_temp.failed(), '1 refused t', 'one is tried again');
+SELECT pg_temp.fail('again');
+SELECT is(pg_temp.failed(), '2 refused t', 'in vain');
+SELECT cs_resubmit_order('refused', 'refused-2');
+SELECT is(pg_temp.failed(), '1 again t', 'one is submitted again');
+UPDATE cs_internal.orders SET state = 'uncertain' WHERE external_id = 'settled';
+SELECT cs_resolve_order('settled', 'failed');
+SELECT is(pg_temp.failed(), '1 again t', 'one has failed by the word of a person');
+CREATE FUNCTION pg_temp.plan_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE line text; plan text := '';
+BEGIN
+  FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+    plan := plan || line || E'\n';
+  END LOOP;
+  RETURN plan;
+END $$;
+INSERT INTO cs_internal.orders (server, external_id, state, lines, created_by, origin, next_attempt_at, poll_at)
+  SELECT 'hub', 'n-' || n, 'placed', '[]', 'me', 'here', NULL, now() FROM generate_series(1, 3000) AS n;
+ANALYZE cs_internal.orders, cs_internal.order_events;
+SELECT matches(pg_temp.plan_of('SELECT failed FROM cs_stat_orders'), 'orders_failed.*orders_replaces', 'they are found by indexes');
+SELECT matches(pg_temp.plan_of('SELECT not_followed FROM cs_stat_orders'), 'orders_failing', 'as those are that cannot be followed');
 
 -- ---- Rights ----
 CREATE ROLE ops_user;

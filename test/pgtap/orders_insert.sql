@@ -12,7 +12,7 @@ CREATE FUNCTION pg_temp.ship_to(erp) RETURNS jsonb LANGUAGE sql AS $$
 CREATE TRIGGER submit AFTER INSERT ON erp FOR EACH ROW EXECUTE FUNCTION
   cs_submit_order('server=hub', 'external_id=po', 'lines=pg_temp.lines_of()', 'ship_to=pg_temp.ship_to()');
 
-SELECT plan(23);
+SELECT plan(26);
 
 -- ---- what is in the row ----
 

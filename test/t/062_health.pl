@@ -30,7 +30,7 @@ sub statuses
 }
 
 is($node->safe_psql('postgres', 'SELECT string_agg(check_name, chr(32)) FROM cs_health()'),
-	'worker queue hold uncertain token catalog limiter clock partner', 'a row per check');
+	'worker queue hold uncertain failed following token catalog limiter clock partner', 'a row per check');
 is(statuses(), '', 'all is well in the beginning');
 is(check('clock'), 'ok|no partner has told its time since the server started|f', 'nothing is claimed to be known');
 
@@ -151,6 +151,39 @@ $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET origin = cs_interna
 like(check('uncertain'), qr/^warn\|orders whose outcome is unknown: 1, on shop_v1, since 20.*\|t$/, 'an unknown outcome');
 $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET changed_at = now() - interval '25 hours'});
 like(check('uncertain'), qr/^fail\|/, 'which nobody looks into');
+$node->safe_psql('postgres', q{DELETE FROM cs_internal.orders});
+
+# What the partner refuses, and whoever queued it has not been told.
+my $fails = q{SELECT state = 'failed' FROM cs_orders WHERE external_id = '%s'};
+$sandbox->faults({ action => 'status', status => 422, method => 'POST' });
+for my $name ('refused-1', 'refused-2')
+{
+	$node->safe_psql('postgres', sprintf $order, $name);
+	wait_for($node, sprintf $fails, $name);
+}
+my ($first, $second) = split /\n/, $node->safe_psql('postgres', q{SELECT id FROM cs_orders ORDER BY id});
+like(check('failed'), qr/^warn\|orders of the queue that failed within a day: 2; the first is order $first on server "shop_v1", at 20.*\|t$/,
+	'orders that failed after COMMIT');
+$sandbox->no_faults;
+$node->safe_psql('postgres', "SELECT cs_resolve_order($first, 'retry')");
+wait_for($node, q{SELECT state = 'placed' FROM cs_orders WHERE external_id = 'refused-1'});
+like(check('failed'), qr/^warn\|.*: 1; the first is order $second on/, 'one is tried again');
+$node->safe_psql('postgres', "SELECT cs_resubmit_order($second, 'refused-2b')");
+wait_for($node, q{SELECT state = 'placed' FROM cs_orders WHERE external_id = 'refused-2b'});
+is(check('failed'), 'ok|no order of the queue failed within a day that nobody has seen to|f', 'the other is replaced');
+
+# What the partner does not tell of.
+is(check('following'), 'ok|the partners tell how orders stand|f', 'orders are followed');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET failing_since = now() - interval '59 minutes', poll_at = now() + interval '1 hour'
+	WHERE external_id = 'refused-1'});
+like(check('following'), qr/^ok/, 'a few vain looks are none');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET failing_since = now() - interval '61 minutes' WHERE external_id = 'refused-1'});
+like(check('following'), qr/^warn\|orders that the partner has told nothing of for an hour: 1; the first is order $first on server "shop_v1", since 20.*\|t$/,
+	'an order of which nothing is known any more');
+$node->safe_psql('postgres', q{DELETE FROM cs_internal.orders});
+$node->safe_psql('postgres', sprintf $order, 'lost');
+wait_for($node, q{SELECT state = 'placed' FROM cs_orders WHERE external_id = 'lost'});
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'uncertain', poll_at = NULL, changed_at = now() - interval '25 hours'});
 
 #
 # Who sees it

@@ -26,7 +26,9 @@ $node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v1')});
 is($node->safe_psql('postgres', q{SELECT state FROM cs_create_order('[{"sku": "CS-8OZ-ECO", "quantity": 5000}]',
 	'{"line1": "123 Commerce Way", "city": "Portland", "state": "OR", "postal_code": "97201"}', 'm-1',
 	'{"currency": "USD"}', 'shop_v1')}), 'placed', 'an order is placed');
-$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'uncertain', poll_at = NULL});
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'uncertain', poll_at = NULL;
+	INSERT INTO cs_internal.orders (server, external_id, state, lines, created_by, origin, next_attempt_at)
+	VALUES ('shop_v1', 'm-2', 'failed', '[]', current_user, cs_internal.origin(), NULL)});
 
 my $port = PostgreSQL::Test::Cluster::get_free_port();
 my ($out, $err) = ('', '');
@@ -68,11 +70,13 @@ cmp_ok(value('cupsource_requests_seconds', partner => 'hub', endpoint => 'GET /a
 is(value('cupsource_health_status', check_name => 'uncertain'), 1, 'tells a check that warns');
 is(value('cupsource_health_status', check_name => 'worker'), 0, 'and one that is well');
 is(value('cupsource_orders_uncertain', partner => 'shop_v1'), 1, 'sees an order of unknown outcome');
+is(value('cupsource_orders_failed', partner => 'shop_v1'), 1, 'one that failed');
+is(value('cupsource_orders_not_followed', partner => 'shop_v1'), 0, 'none that is not followed');
 is(value('cupsource_account_rate_limit', partner => 'hub'), 60, 'the budget');
 cmp_ok(abs(value('cupsource_account_clock_skew_seconds', partner => 'shop_v1')), '<', 3, 'the clock');
 cmp_ok(value('cupsource_catalog_age_seconds', partner => 'shop_v1'), '<', 60, 'the age of a catalogue');
 is(value('cupsource_worker_running', process => 'launcher'), 1, 'and the launcher');
-unlike($text, qr/cs_live|ek_live|m-1/, 'but neither keys nor orders');
+unlike($text, qr/cs_live|ek_live|m-\d/, 'but neither keys nor orders');
 
 # What is exported, and what the other files speak of.
 my %exported = map { $_ => 1 } $text =~ /^(cupsource_\w+)\{/mg;
@@ -153,8 +157,8 @@ my $raised = sub {
 	return map { $_->{alerts} ? "$_->{name} $_->{health}" . (@{ $_->{alerts} } ? " $_->{state}" : '') : () }
 	  map { @{ $_->{rules} } } @{ $_[0]{groups} };
 };
-my $found = prometheus('rules', {}, sub { (grep { $_ eq 'CupsourceOutcomeUnknown ok firing' } $raised->($_[0])) && !grep {/unknown/} $raised->($_[0]) });
-is(join(', ', sort $raised->($found->{data})), join(', ', sort map { $_ eq 'CupsourceOutcomeUnknown' ? "$_ ok firing"
+my $found = prometheus('rules', {}, sub { 2 == (grep {/^Cupsource(?:OutcomeUnknown|OrdersFailed) ok firing$/} $raised->($_[0])) && !grep {/unknown/} $raised->($_[0]) });
+is(join(', ', sort $raised->($found->{data})), join(', ', sort map { /^Cupsource(?:OutcomeUnknown|OrdersFailed)$/ ? "$_ ok firing"
 			: $_ eq 'CupsourceCheckWarns' ? "$_ ok pending" : "$_ ok" } @alerts),
 	'every rule is evaluated, and of a living database those are raised that should be');
 
