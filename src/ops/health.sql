@@ -113,10 +113,17 @@ BEGIN ATOMIC
            string_agg(DISTINCT quote_ident(a.server), ', ') FILTER (WHERE a.unauthorized_at IS NOT NULL) AS unauthorized,
            count(a.token_obtained_at) AS tokens, min(a.token_obtained_at) AS token_obtained_at,
            min(a.token_expires_at) AS token_expires_at,
-           max(a.failures_in_a_row) AS failures,
-           (array_agg(a.server ORDER BY a.failures_in_a_row DESC))[1] AS failing,
-           (array_agg(a.answered_at ORDER BY a.failures_in_a_row DESC))[1] AS failing_since
+           max(a.failures_in_a_row) AS failures
       FROM @extschema@.cs_stat_accounts AS a),
+  failing AS (
+    SELECT string_agg(CASE WHEN f.place > 5 THEN format('and %s more', f.number - 5)
+                           ELSE format('server "%s": %s requests in a row without a usable answer, %s', f.server, f.failures,
+                                       coalesce('the last one was at ' || date_trunc('second', f.answered_at),
+                                                'and none before')) END, '; ' ORDER BY f.place) AS detail
+      FROM (SELECT a.server, a.failures_in_a_row AS failures, a.answered_at, count(*) OVER () AS number,
+                   row_number() OVER (ORDER BY a.failures_in_a_row DESC, a.server) AS place
+              FROM @extschema@.cs_stat_accounts AS a WHERE a.failures_in_a_row >= 3) AS f
+     WHERE f.place <= 6),
   busiest AS (
     SELECT a.server, a.used, a.rate_limit, a.waiting, a.paused_ms,
            CASE WHEN a.paused_ms > 60000 THEN 2
@@ -212,13 +219,10 @@ BEGIN ATOMIC
     UNION ALL
     SELECT 11, 'partner', CASE WHEN a.failures >= 10 THEN 2 WHEN a.failures >= 3 THEN 1 ELSE 0 END,
            CASE WHEN a.known = 0 THEN 'no request since the server started'
-                WHEN a.failures >= 3 THEN format('server "%s": %s requests in a row without a usable answer, %s',
-                                                 a.failing, a.failures,
-                                                 coalesce('the last one was at ' || date_trunc('second', a.failing_since),
-                                                          'and none before'))
+                WHEN a.failures >= 3 THEN f.detail
                 ELSE 'the partners answer' END,
            'The partner, or the way to it, is down: cs_queue has the errors of orders that wait, which go out by themselves; cs_stat_requests tells the kinds of failures, and cupsource.log_requests = on logs each.'
-      FROM accounts AS a)
+      FROM accounts AS a, failing AS f)
   SELECT f.check_name, (ARRAY['ok', 'warn', 'fail'])[f.badness + 1], f.detail,
          CASE WHEN f.badness > 0 THEN f.advice END
     FROM findings AS f

@@ -62,6 +62,15 @@ is(check('partner'), 'ok|the partners answer|f', 'is altered');
 $node->safe_psql('postgres', q{ALTER SERVER gone OPTIONS (SET base_url 'http://127.0.0.1:9/v1')});
 query_state($node, q{SELECT * FROM cs_products(server => 'gone')}) for 1 .. 3;
 like(check('partner'), qr/^warn/, 'or back again');
+# All of them are named, up to five.
+$node->safe_psql('postgres', qq{CREATE SERVER gone_$_ FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1', base_url 'http://127.0.0.1:9/v1');
+	CREATE USER MAPPING FOR PUBLIC SERVER gone_$_ OPTIONS (api_key 'x')}) for 1 .. 6;
+query_state($node, q{SELECT * FROM cs_products(server => 'gone_1')}) for 1 .. 4;
+is(check('partner'), 'warn|server "gone": 6 requests in a row without a usable answer, and none before; '
+	  . 'server "gone_1": 4 requests in a row without a usable answer, and none before|t', 'two that do not answer');
+query_state($node, "SELECT * FROM cs_products(server => 'gone_" . (1 + $_ % 6) . q{')}) for 1 .. 36;
+like(check('partner'), qr/^fail\|server "gone_1": 10 .*; (?:server "gone(?:_\d)?": 6 .*?; ){4}and 2 more\|t$/, 'or seven');
+$node->safe_psql('postgres', "DROP SERVER gone_$_ CASCADE") for 1 .. 6;
 $node->safe_psql('postgres', 'DROP SERVER gone CASCADE');
 is(check('partner'), 'ok|the partners answer|f', 'or dropped');
 
@@ -151,7 +160,7 @@ $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET origin = cs_interna
 like(check('uncertain'), qr/^warn\|orders whose outcome is unknown: 1, on shop_v1, since 20.*\|t$/, 'an unknown outcome');
 $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET changed_at = now() - interval '25 hours'});
 like(check('uncertain'), qr/^fail\|/, 'which nobody looks into');
-$node->safe_psql('postgres', q{DELETE FROM cs_internal.orders});
+$node->safe_psql('postgres', q{DELETE FROM cs_internal.orders; SELECT cs_resume('shop_v1')});
 
 # What the partner refuses, and whoever queued it has not been told.
 my $fails = q{SELECT state = 'failed' FROM cs_orders WHERE external_id = '%s'};
