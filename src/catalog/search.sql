@@ -374,6 +374,8 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $$
+DECLARE
+  servers CONSTANT text[] := cs_internal.usable_servers(user_id, server);
 BEGIN
   RETURN QUERY
   SELECT h.server, i.sku, i.product_id, i.name, h.ended_at,
@@ -389,7 +391,7 @@ BEGIN
          h.blank_cost,
          CASE WHEN n.valid_from IS NOT NULL THEN n.blank_cost WHEN NOT i.gone THEN i.blank_cost END,
          coalesce(n.currency, i.currency)
-    FROM unnest(cs_internal.usable_servers(user_id, price_changes.server)) AS a (server)
+    FROM unnest(servers) AS a (server)
     JOIN cs_internal.price_history AS h ON h.server = a.server AND h.ended_at >= since
     CROSS JOIN LATERAL (
       SELECT p.sku, p.product_id, p.name, p.unit_price, p.list_price, p.blank_cost, p.currency,

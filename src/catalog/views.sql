@@ -183,6 +183,12 @@ BEGIN
    WHERE v.sku = $1 AND (wanted IS NULL OR v.server = wanted) AND v.discontinued_at IS NULL
    LIMIT 1;
   IF NOT FOUND THEN
+    IF wanted IS NOT NULL AND NOT EXISTS (
+      SELECT FROM pg_foreign_server AS s JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+       WHERE s.srvname::text = wanted AND has_server_privilege(s.oid, 'USAGE')) THEN
+      RAISE undefined_object USING
+        MESSAGE = format('server "%s" does not exist, or you may not use it', wanted);
+    END IF;
     RAISE invalid_parameter_value USING
       MESSAGE = format('SKU "%s" is not in the cached catalogue%s', $1, ' of server "' || wanted || '"'),
       HINT = 'Use CALL cs_refresh_catalog() if it is new.';
@@ -227,7 +233,7 @@ END $$;
 COMMENT ON FUNCTION @extschema@.cs_item_cost(text, text[], text, text) IS
 'What one item costs in production, without shipping, from the cached catalogue: blank cost + print charge of each placement + handling fee '
 '(CustomHub, "Computing your cost"); for Cup Source the unit price. In the currency of the SKU. NULL if the partner states no price. '
-'Errors: 22023 unknown SKU, placement or method; 42P08 several accounts, or several products of one, have the SKU, or print_method is needed.';
+'Errors: 22023 unknown SKU, placement or method; 42704 unknown server; 42P08 several accounts, or several products of one, have the SKU, or print_method is needed.';
 
 CREATE FUNCTION @extschema@.cs_price_at(sku text, at timestamptz, server text DEFAULT NULL) RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000
@@ -243,7 +249,14 @@ BEGIN
    WHERE h.sku = $1 AND (wanted IS NULL OR h.server = wanted) AND h.valid @> $2
    ORDER BY lower(h.valid) DESC
    LIMIT 1;
-  IF price.one <> price.other THEN
+  IF NOT FOUND THEN
+    IF wanted IS NOT NULL AND NOT EXISTS (
+      SELECT FROM pg_foreign_server AS s JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
+       WHERE s.srvname::text = wanted AND has_server_privilege(s.oid, 'USAGE')) THEN
+      RAISE undefined_object USING
+        MESSAGE = format('server "%s" does not exist, or you may not use it', wanted);
+    END IF;
+  ELSIF price.one <> price.other THEN
     RAISE ambiguous_parameter USING
       MESSAGE = format('SKU "%s" has prices on more than one server', $1),
       DETAIL = format('Two of them are "%s" and "%s".', price.one, price.other),
@@ -253,4 +266,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.cs_price_at(text, timestamptz, text) IS
 'The unit price that a SKU had at a time, as far as refreshes saw it; NULL if it had none, was not on offer, or was not known yet. '
-'Error 42P08 when several accounts have prices for the SKU and none is named.';
+'Errors: 42P08 several accounts have prices for the SKU and none is named; 42704 unknown server.';

@@ -16,6 +16,7 @@
 
 #include "src/base/guc.h"
 #include "src/base/state.h"
+#include "src/client/server.h"
 #include "src/orders/orders.h"
 #include "src/shared/wake.h"
 
@@ -86,6 +87,8 @@ cs_order_find(const char *id, const char *server, Oid *serverid)
 
 	int64		local_id = digits ? pg_strtoint64(id) : 0;
 
+	if (server)
+		cs_server_resolve(server);
 	return find(id, digits ? &local_id : NULL, server, serverid);
 }
 

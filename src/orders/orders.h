@@ -46,7 +46,7 @@ extern Oid	cs_order_form_arguments(FunctionCallInfo fcinfo, CsOrderForm *form);
 /*
  * The order that 'id' (server encoding) means for the current user: local,
  * external or remote if 'server' is NULL, else external or remote, since those
- * may be numbers, too.  Throws PA404 and 21000.
+ * may be numbers, too.  Throws PA404 and 21000, and as cs_server_resolve.
  */
 extern int64 cs_order_find(const char *id, const char *server, Oid *serverid);
 extern int64 cs_order_find_local(int64 id, Oid *serverid);

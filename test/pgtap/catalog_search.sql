@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(102);
+SELECT plan(110);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -62,6 +62,8 @@ SELECT is(skus(ARRAY(SELECT s FROM cs_search('coffee', max_price => 0.13) AS s))
 SELECT is(skus(ARRAY(SELECT s FROM cs_search(max_rows => 2) AS s)), 'shop:SKU-3 o''shop:SKU-1', 'at most so many');
 SELECT throws_ok($$ SELECT * FROM cs_search(max_rows => -1) $$, '22023', '"max_rows" must not be negative', 'fewer than none');
 SELECT throws_ok($$ SELECT * FROM cs_search(server => 'nowhere') $$, '42704', 'server "nowhere" does not exist, or you may not use it', 'an unknown account');
+SELECT throws_ok($$ SELECT * FROM cs_price_changes('-infinity', 'nowhere') $$, '42704', 'server "nowhere" does not exist, or you may not use it',
+  'also where no price has changed yet');
 SELECT cs_internal.mark_products_absent('shop', 1, '{3}', true);
 SELECT is(skus(ARRAY(SELECT s FROM cs_search('dome lid') AS s)), NULL, 'what is discontinued is not found');
 
@@ -181,6 +183,22 @@ SELECT is(:'found'::text, 'SKU-1 SKU-9', 'a role finds what it may see');
 SELECT is(:'offered'::text, 'o''shop', 'is offered that');
 SELECT is(:changes, 0, 'and hears of its changes');
 SELECT ok(NOT has_function_privilege('buyer', 'cs_prune(interval)', 'EXECUTE'), 'and deletes nothing');
+
+-- A server that is not there, or not his: neither nothing nor something else is wrong.
+SELECT throws_ok(format('SELECT %s', asked), '42704', 'server "nowhere" does not exist, or you may not use it', 'an unknown account: ' || asked)
+  FROM unnest(ARRAY[$$ cs_price_at('SKU-1', now(), 'nowhere') $$, $$ cs_item_cost('SKU-1', server => 'nowhere') $$,
+    $$ cs_price_changes('-infinity', 'nowhere') $$]) AS asked;
+CREATE FUNCTION pg_temp.as_buyer(query text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+  SET LOCAL ROLE buyer;
+  EXECUTE 'SELECT ' || query;
+  RESET ROLE;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN RETURN sqlstate || ' ' || sqlerrm; END $$;
+SELECT is(pg_temp.as_buyer(asked), '42704 server "shop" does not exist, or you may not use it', 'somebody else''s: ' || asked)
+  FROM unnest(ARRAY[$$ cs_price_at('SKU-1', now(), 'shop') $$, $$ cs_item_cost('SKU-1', server => 'shop') $$,
+    $$ cs_price_changes('-infinity', 'shop') $$]) AS asked;
+SELECT is(cs_price_at('SKU-none', now(), 'shop'), NULL, 'an unknown SKU has no price');
 
 -- ---- Retention ----
 SELECT throws_ok($$ SELECT cs_prune('0') $$, '22023', '"older_than" must be a positive interval', 'an age is needed');

@@ -358,6 +358,9 @@ wait_for_state($node, 'held', 'placed');
 is(query_state($node, q{SELECT cs_order_status('nobody')}), 'PA404', 'an unknown order is PA404');
 is(query_state($node, q{SELECT cs_order('call-1')}), '21000', 'an id of several accounts is not guessed');
 is($node->safe_psql('postgres', q{SELECT external_id FROM cs_order('call-1', 'hub')}), 'call-1', 'the server decides');
+is(query_state($node, "SELECT $_"), '42704', "a server that is not there: $_") for map {sprintf $_, 'call-1', 'hubb'} q{cs_order('%s', '%s')},
+  q{cs_order_status('%s', server => '%s')}, q{cs_order_tracking('%s', '%s')}, q{cs_cancel_order('%s', '%s')},
+  q{cs_resolve_order('%s', 'retry', server => '%s')}, q{cs_resubmit_order('%s', 'call-1b', '%s')};
 
 # External ids that are numbers, as local ids are.
 my ($local, $other) = split /\|/, $node->safe_psql('postgres', q{
@@ -388,5 +391,7 @@ $node->safe_psql('postgres', 'CREATE ROLE guest LOGIN');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cs_orders', extra_params => [ '-U', 'guest' ]), '0', 'without USAGE no order is seen');
 like(($node->psql('postgres', 'SELECT ' . order('hub', 'guest'), extra_params => [ '-U', 'guest' ]))[2],
 	qr/permission denied|not usable|no usable|USAGE/, 'and none is placed');
+like(($node->psql('postgres', q{SELECT cs_order('call-1', 'hub')}, extra_params => [ '-U', 'guest' ]))[2],
+	qr/permission denied for foreign server hub\n/, 'nor asked for');
 
 done_testing();

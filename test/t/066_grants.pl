@@ -85,7 +85,7 @@ for my $what (sort keys %may)
 		}
 		else
 		{
-			is($state, $what eq 'one' ? 'PA404' : '42501', "$role may not $what");
+			is($state, '42501', "$role may not $what");
 		}
 	}
 }
