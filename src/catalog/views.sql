@@ -209,6 +209,10 @@ BEGIN
                  ELSE item.blank_cost + coalesce(item.handling_fee, 0) END;
 
   FOREACH place IN ARRAY coalesce($2, '{}') LOOP
+    IF place IS NULL THEN
+      RAISE null_value_not_allowed USING MESSAGE = 'placement must not be null',
+        HINT = 'Without placements the item is not printed: ''{}''.';
+    END IF;
     SELECT min(p.price) AS price, count(DISTINCT p.price) AS prices, count(*) AS methods,
            count(*) - count(p.price) AS unpriced, string_agg(p.print_method, ', ' ORDER BY p.print_method) AS names
       INTO charge
@@ -233,7 +237,7 @@ END $$;
 COMMENT ON FUNCTION @extschema@.cs_item_cost(text, text[], text, text) IS
 'What one item costs in production, without shipping, from the cached catalogue: blank cost + print charge of each placement + handling fee '
 '(CustomHub, "Computing your cost"); for Cup Source the unit price. In the currency of the SKU. NULL if the partner states no price. '
-'Errors: 22023 unknown SKU, placement or method; 42704 unknown server; 42P08 several accounts, or several products of one, have the SKU, or print_method is needed.';
+'Errors: 22023 unknown SKU, placement or method; 22004 a placement is null; 42704 unknown server; 42P08 several accounts, or several products of one, have the SKU, or print_method is needed.';
 
 CREATE FUNCTION @extschema@.cs_price_at(sku text, at timestamptz, server text DEFAULT NULL) RETURNS numeric
 LANGUAGE plpgsql STABLE PARALLEL SAFE COST 1000

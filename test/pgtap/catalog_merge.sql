@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(64);
+SELECT plan(65);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -136,6 +136,7 @@ SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width1}') $$, '42P08', 'the ch
   'a charge is never guessed');
 SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width9}') $$, '22023',
   'SKU "V-v1" cannot be printed at placement "width9"', 'an unknown placement is refused');
+SELECT throws_ok($$ SELECT cs_item_cost('V-v1', '{width1,NULL}', 'DTF') $$, '22004', 'placement must not be null', 'and so is none');
 -- Its unit price has prints in it already.
 UPDATE cs_internal.variations SET blank_cost = NULL WHERE sku = 'V-v1';
 SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), NULL, 'without a blank cost nothing is known of the whole');
