@@ -1,6 +1,7 @@
 /*
  * search.c
- *	  Searches of the cached catalogue: cs_search, cs_offers, cs_price_changes.
+ *	  Searches of the cached catalogue: cs_search, cs_offers, cs_price_changes;
+ *	  and the end of its history: cs_prune.
  *
  * They are SQL (search.sql), run as the extension's owner with the user who
  * asks as their first argument.  Rows go from a cursor to the result a
@@ -8,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -21,6 +23,7 @@ PG_FUNCTION_INFO_V1(cs_sql_search);
 PG_FUNCTION_INFO_V1(cs_sql_offers_by_words);
 PG_FUNCTION_INFO_V1(cs_sql_offers_by_skus);
 PG_FUNCTION_INFO_V1(cs_sql_price_changes);
+PG_FUNCTION_INFO_V1(cs_sql_prune);
 
 /* The statement's rows; 'order' says which of the function's arguments follow the user. */
 static Datum
@@ -102,4 +105,30 @@ cs_sql_price_changes(PG_FUNCTION_ARGS)
 	static const int order[] = {0, 1};
 
 	return return_rows(fcinfo, &changes, order);
+}
+
+Datum
+cs_sql_prune(PG_FUNCTION_ARGS)
+{
+	static CsStatement prune = {
+		"SELECT * FROM cs_internal.prune($1, $2)", 2, {OIDOID, INTERVALOID}
+	};
+	CsStateScope scope;
+	TupleDesc	desc;
+	Datum		values[2];
+	char		nulls[] = "  ";
+	bool		isnull[2];
+
+	PreventCommandIfReadOnly("cs_prune()");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = ObjectIdGetDatum(GetUserId());
+	values[1] = PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0);
+	nulls[1] = PG_ARGISNULL(0) ? 'n' : ' ';
+	cs_state_enter(&scope);
+	cs_state_run(&prune, values, nulls);
+	for (int i = 0; i < 2; i++)
+		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull[i]);
+	cs_state_leave(&scope);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));
 }

@@ -424,25 +424,36 @@ COMMENT ON FUNCTION @extschema@.cs_price_changes(timestamptz, text) IS
 
 -- ---- Retention ----
 
-CREATE FUNCTION @extschema@.cs_prune(older_than interval, OUT prices bigint, OUT events bigint) RETURNS record
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION cs_internal.prune(user_id oid, older_than interval, OUT prices bigint, OUT events bigint) RETURNS record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  cutoff timestamptz := now() - older_than;
+  servers CONSTANT text[] := cs_internal.usable_servers(user_id, NULL);
+  -- Also of servers that are not there any more.
+  entirely CONSTANT boolean := (SELECT r.rolsuper FROM pg_roles AS r WHERE r.oid = user_id);
+  cutoff CONSTANT timestamptz := now() - older_than;
 BEGIN
   IF older_than IS NULL OR cutoff >= now() THEN
     RAISE invalid_parameter_value USING MESSAGE = '"older_than" must be a positive interval';
   END IF;
-  DELETE FROM cs_internal.price_history AS h WHERE h.ended_at < cutoff;
+  DELETE FROM cs_internal.price_history AS h
+   WHERE (entirely OR h.server = ANY (servers)) AND h.ended_at < cutoff;
   GET DIAGNOSTICS prices = ROW_COUNT;
   DELETE FROM cs_internal.order_events AS e
    USING cs_internal.orders AS o
-   WHERE o.id = e.order_id AND o.state IN ('delivered', 'rejected', 'cancelled', 'failed')
+   WHERE (entirely OR o.server = ANY (servers))
+     AND o.id = e.order_id AND o.state IN ('delivered', 'rejected', 'cancelled', 'failed')
      AND o.changed_at < cutoff AND e.at < cutoff;
   GET DIAGNOSTICS events = ROW_COUNT;
 END $$;
+COMMENT ON FUNCTION cs_internal.prune(oid, interval) IS 'What cs_prune does for a user.';
+REVOKE ALL ON FUNCTION cs_internal.prune(oid, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.cs_prune(older_than interval, OUT prices bigint, OUT events bigint) RETURNS record
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'cs_sql_prune';
 COMMENT ON FUNCTION @extschema@.cs_prune(interval) IS
-'Deletes prices that ended, and events of orders that ended and have not changed, longer ago than that; returns how many. Nothing else ever deletes them. '
-'Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler.';
+'Deletes prices that ended, and events of orders that ended and have not changed, longer ago than that, of the accounts that the user may use (a superuser: of '
+'all that there ever were); returns how many. Nothing else ever deletes them. Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler.';
 REVOKE ALL ON FUNCTION @extschema@.cs_prune(interval) FROM PUBLIC;

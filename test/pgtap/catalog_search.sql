@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(110);
+SELECT plan(112);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -215,11 +215,27 @@ $$ SELECT string_agg(format('%s %s', o.external_id, (SELECT count(*) FROM cs_int
      FROM cs_internal.orders AS o $$;
 SELECT is(cs_price_at('SKU-2', now() - interval '45 days'), 2.5, 'what is remembered of the past');
 SELECT is(cs_prune('1 year')::text, '(0,0)', 'nothing is so old');
-SELECT is(cs_prune('30 days')::text, '(1,2)', 'old prices go, and events of orders that ended long ago');
+-- Of other accounts than his a role deletes nothing.
+GRANT EXECUTE ON FUNCTION cs_prune TO buyer;
+SET LOCAL ROLE buyer;
+SELECT cs_prune('30 days')::text AS pruned \gset
+RESET ROLE;
+SELECT is(:'pruned'::text, '(0,0)', 'what is another one''s is not for a role to delete');
+INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price)
+  VALUES ('o''shop', '9', now() - interval '50 days', now() - interval '40 days', 2);
+SET LOCAL ROLE buyer;
+SELECT cs_prune('30 days')::text AS pruned \gset
+RESET ROLE;
+SELECT is(:'pruned'::text, '(1,0)', 'what is his is');
+INSERT INTO cs_internal.orders (server, external_id, lines, created_by, origin, state, changed_at)
+  VALUES ('dropped', 'unseen', '[]', 'me', 'here', 'delivered', now() - interval '40 days');
+INSERT INTO cs_internal.order_events (order_id, at, source, type)
+  SELECT id, now() - interval '41 days', 'local', 'placed' FROM cs_internal.orders WHERE external_id = 'unseen';
+SELECT is(cs_prune('30 days')::text, '(1,3)', 'old prices go, and events of orders that ended long ago; for a superuser those of a dropped server, too');
 SELECT is((SELECT count(*) FROM cs_internal.price_history), 3::bigint, 'the younger prices stay');
 SELECT is(concat_ws(' ', cs_price_at('SKU-2', now() - interval '45 days'), cs_price_at('SKU-2', now() + interval '1 s')), '3', 'and tell the same as before');
-SELECT is(events(), 'old 0, open 2, young 2', 'and so do events of orders that are under way, or ended lately');
-SELECT is((SELECT string_agg(proname, ' ') FROM pg_proc WHERE prosrc ~ 'DELETE FROM cs_internal\.(price_history|order_events)'), 'cs_prune',
+SELECT is(events(), 'old 0, open 2, unseen 0, young 2', 'and so do events of orders that are under way, or ended lately');
+SELECT is((SELECT string_agg(proname, ' ') FROM pg_proc WHERE prosrc ~ 'DELETE FROM cs_internal\.(price_history|order_events)'), 'prune',
   'nothing else deletes either');
 
 SELECT * FROM finish();
