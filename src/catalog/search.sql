@@ -351,7 +351,8 @@ LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 100
 AS 'MODULE_PATHNAME', 'cs_sql_offers_by_words';
 COMMENT ON FUNCTION @extschema@.cs_offers(text, bigint, bigint, text) IS
 'What can be ordered where in this quantity, over all accounts (or one), from the cached catalogue: items with these words in their name (as cs_search), cheapest first '
-'within each currency, then the shortest lead time (days). Left out: items without a price, and those whose minimum order quantity is larger. total = unit_price * quantity.';
+'within each currency, then the shortest lead time (days). Left out: items without a price, and those whose minimum order quantity is larger; not left out: what is out of stock '
+'or on backorder (stock_status). total = unit_price * quantity.';
 
 CREATE FUNCTION @extschema@.cs_offers(skus text[], quantity bigint DEFAULT 1, max_rows bigint DEFAULT 100,
   server text DEFAULT NULL)
