@@ -5,6 +5,7 @@ use warnings;
 
 use CupsourceTest;
 use IPC::Run;
+use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -287,6 +288,50 @@ $node->safe_psql('postgres', q{CALL cs_refresh_catalog('shop_v2')});
 like(enqueue('after'), qr/ERROR:  22023: .*DETAIL:  lines\[0\]\.quantity: must be at least @{[$v2_minimum + 500]}, /s, 'and learns at once what another has refreshed');
 $in .= "\\q\n";
 $psql->finish;
+
+# ---- what README's table says of each field ----
+
+my ($table) = slurp_file('README.md') =~ /^\| field \| Cup Source v1 \| Cup Source v2 \| CustomHub \|\n\|[-|]+\n((?:\|.*\n)+)/m;
+my %full = (
+	lines => '[{"sku": "A", "product_id": "B", "variation_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "quantity": 1, "designs": []}]',
+	ship_to => '{"name": "n", "line1": "l", "line2": "l", "city": "c", "state": "NY", "postal_code": "p", "country": "US", "phone": "p", "email": "e"}',
+	options => '{"bill_to": {"name": "n", "line1": "l", "city": "c", "state": "s", "postal_code": "p", "country": "DE"}, "customer": {"name": "n"},
+	  "branding": {"asset_id": "a", "print_method": "f"}, "shipping_method": "x", "currency": "USD", "po_number": "p", "net_terms": "30",
+	  "is_gift": true, "is_rush": false, "notes": "n", "extra": {"a": 1}}');
+my @servers = qw(shop_v1 shop_v2 hub);
+my (%told, %is);
+
+for my $row (split /\n/, $table)
+{
+	my ($fields, @cells) = map { s/^ | $//gr } (split /\|/, $row)[ 1 .. 4 ];
+	my ($part) = $fields =~ /^`([a-z_]+(?:\[\])?\.)/;
+	my @names = $fields =~ /[.`](\w+)(?:\[\])?`/g;
+
+	for my $name (@names)
+	{
+		$told{"$servers[$_] $part$name"} = $cells[$_] =~ /^\*\*!/ ? 'demanded' : $cells[$_] =~ /^\+/ ? 'taken' : 'refused' for 0 .. 2;
+	}
+}
+for my $server (@servers)
+{
+	my %says = map {
+		my ($lines, $ship_to, $options) = @$_;
+		$options => $node->safe_psql('postgres', "SELECT replace(field, '[0]', '[]') || ' ' || message
+		  FROM cs_check_order('$lines', '$ship_to', 'x', '$options', '$server') WHERE severity = 'error'")
+	} [ @full{qw(lines ship_to options)} ], [ '[{}]', '{}', '{}' ];
+
+	for my $part (keys %full)
+	{
+		for my $name (keys %{ ref decode_json($full{$part}) eq 'ARRAY' ? decode_json($full{$part})->[0] : decode_json($full{$part}) })
+		{
+			my $field = ($part eq 'lines' ? 'lines[]' : $part) . ".$name";
+
+			$is{"$server $field"} = $says{ $full{options} } =~ /^\Q$field\E cannot be expressed/m ? 'refused'
+			  : $says{'{}'} =~ /^(?:\Q$field\E|lines\[\] (?:\w+ or )?$name(?: or \w+)?) is required$/m ? 'demanded' : 'taken';
+		}
+	}
+}
+is_deeply(\%told, \%is, 'README tells of each field which API demands, takes or refuses it');
 
 # ---- who may ask ----
 
