@@ -37,9 +37,11 @@ REVOKE ALL ON FUNCTION cs_internal.order_progress(text) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.is_told(server text) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  yesterday timestamptz := clock_timestamp() - interval '1 day';  -- in the query no index could be searched for it
 BEGIN
   RETURN EXISTS (SELECT FROM cs_internal.webhook_events AS e
-                  WHERE e.server = is_told.server AND e.received_at > clock_timestamp() - interval '1 day');
+                  WHERE e.server = is_told.server AND e.received_at > yesterday);
 END $$;
 COMMENT ON FUNCTION cs_internal.is_told(text) IS
 'Do webhooks of this server arrive (one did within the last day), so that its orders need not be asked for often?';

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(83);
+SELECT plan(85);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -126,6 +126,14 @@ SELECT is(cs_internal.is_told('shop'), true, 'webhooks of this server arrive');
 SELECT is(cs_internal.is_told('hub'), false, 'of that they do not');
 UPDATE cs_internal.webhook_events SET received_at = now() - interval '25 hours';
 SELECT is(cs_internal.is_told('shop'), false, 'nor when none came for a day');
+CREATE FUNCTION pg_temp.events_read() RETURNS numeric LANGUAGE sql AS $$
+  SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) + pg_stat_get_xact_tuples_returned('cs_internal.webhook_events'::regclass)
+    FROM pg_index WHERE indrelid = 'cs_internal.webhook_events'::regclass $$;
+INSERT INTO cs_internal.webhook_events (server, event_id, at, payload, received_at)
+SELECT 'quiet', n, now(), '{}', now() - interval '2 days' FROM generate_series(1, 1000) AS n;
+CREATE TEMP TABLE read AS SELECT pg_temp.events_read() AS before;
+SELECT is(cs_internal.is_told('quiet'), false, 'where a thousand came before');
+SELECT is(pg_temp.events_read() - before, 0::numeric, 'none of them is read for that') FROM read;
 SELECT is(cs_internal.poll_next('delivered', now(), '1 min', true), NULL, 'an end is not asked for');
 SELECT ok(cs_internal.poll_next('placed', clock_timestamp(), '1 min', true) - clock_timestamp() BETWEEN '59 min' AND '61 min', 'what is told of, after an hour');
 SELECT ok(cs_internal.poll_next('placed', clock_timestamp() - interval '2 days', '1 min', true) - clock_timestamp() BETWEEN '359 min' AND '361 min', 'or six');
