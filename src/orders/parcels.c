@@ -110,7 +110,8 @@ texts_of(const CsAnswerColumn *column)
 /*
  * Delivered is the order when all its parcels are, and on its way when one of
  * them is.  A parcel that is cancelled or refused is a label that nobody used
- * or comes again: of the order it says nothing.
+ * or comes again: of the order it says nothing, and what is delivered does not
+ * wait for it.
  */
 static void
 status_from_parcels(const CsApi *api, const Texts *status, int rows, CsOrderAnswer *answer)
@@ -118,28 +119,31 @@ status_from_parcels(const CsApi *api, const Texts *status, int rows, CsOrderAnsw
 	int			delivered = -1;
 	int			under_way = -1;
 	int			other = -1;
-	bool		all_delivered = true;
+	bool		awaited = false;
 
 	for (int i = rows - 1; i >= 0; i--)
 	{
 		const char *state = status->nulls[i] ? NULL :
 			cs_api_order_state(api, TextDatumGetCString(status->values[i]));
-		bool		means_delivered = state && strcmp(state, "delivered") == 0;
 
-		all_delivered &= means_delivered;
-		if (means_delivered)
+		if (state && (strcmp(state, "cancelled") == 0 || strcmp(state, "rejected") == 0))
+			continue;
+		if (state && strcmp(state, "delivered") == 0)
+		{
 			delivered = i;
-		else if (state && strcmp(state, "shipped") == 0)
+			continue;
+		}
+		awaited = true;
+		if (state && strcmp(state, "shipped") == 0)
 			under_way = i;
-		else if (!status->nulls[i] &&
-				 (state == NULL || (strcmp(state, "cancelled") != 0 && strcmp(state, "rejected") != 0)))
+		else if (!status->nulls[i])
 			other = i;
 	}
-	if (all_delivered)
+	if (delivered >= 0 && !awaited)
 		cs_answer_set_status(api, answer, status->values[delivered]);
 	else if (under_way >= 0 || other >= 0)
 		cs_answer_set_status(api, answer, status->values[under_way >= 0 ? under_way : other]);
-	if (!all_delivered && delivered >= 0)
+	if (delivered >= 0 && awaited)
 		answer->state = "shipped";
 }
 
