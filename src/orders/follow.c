@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -260,30 +261,48 @@ cs_follow_orders(void)
 
 /* ---- recording ---- */
 
-/*
- * How far the order has come by the types of its events, first to last; after
- * a rejection or cancellation it may have gone on.
- */
-static const char *
-state_by_history(const CsApi *api, const CsAnswerColumn *types)
+static bool
+is_stopped(const char *state)
 {
-	const char *state = NULL;
-	int			n;
-	const char **states = cs_answer_states(api, types, &n);
-
-	for (int i = 0; i < n; i++)
-	{
-		bool		was_stopped = state &&
-			(strcmp(state, "rejected") == 0 || strcmp(state, "cancelled") == 0);
-
-		state = was_stopped && states[i] ? states[i] : cs_api_further_state(state, states[i]);
-	}
-	return state;
+	return state && (strcmp(state, "rejected") == 0 || strcmp(state, "cancelled") == 0);
 }
 
-/* Returns the state by them, or NULL.  An event without a type tells nothing. */
+/*
+ * How far the order has come by the types of its events, first to last; after
+ * a rejection or cancellation it may have gone on.  Of a parcel's events only
+ * its shipment is one of the order's.  By the document nothing stops an order
+ * that was approved, so if 'state', the partner's word for it, is beyond that,
+ * no event says so.
+ */
 static const char *
-record_events(const CsTransfer *transfer)
+state_by_history(const CsApi *api, const CsAnswerColumn *types, const CsAnswerColumn *shipment_ids,
+				 const char *state)
+{
+	bool		may_stop = state == NULL || strcmp(state, "placed") == 0;
+	const char *reached = NULL;
+	int			n;
+	const char **states = cs_answer_states(api, types, &n);
+	Datum	   *ids;
+	bool	   *of_order;
+
+	deconstruct_array(DatumGetArrayTypeP(shipment_ids->array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &ids, &of_order, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (states[i] == NULL || (is_stopped(states[i]) && !may_stop) ||
+			(!of_order[i] && strcmp(states[i], "shipped") != 0))
+			continue;
+		reached = is_stopped(reached) ? states[i] : cs_api_further_state(reached, states[i]);
+	}
+	return reached;
+}
+
+/*
+ * Returns the state by them, or NULL; 'state' is what the partner calls the
+ * order.  An event without a type tells nothing.
+ */
+static const char *
+record_events(const CsTransfer *transfer, const char *state)
 {
 	static CsStatement remote_events = {
 		"SELECT cs_internal.order_remote_events($1, $3, $2, $4, $5, $6)", 6,
@@ -303,7 +322,7 @@ record_events(const CsTransfer *transfer)
 	for (int i = 0; i < (int) lengthof(columns); i++)
 		values[1 + i] = columns[i].array;
 	cs_state_run(&remote_events, values, NULL);
-	return state_by_history(api, &columns[0]);
+	return state_by_history(api, &columns[0], &columns[3], state);
 }
 
 /* What the partner's other word for the order means, or NULL. */
@@ -349,8 +368,10 @@ cs_record_followed(CsTransfer *transfer)
 	cs_record_parcels(transfer);
 	if (transfer->kind == CS_TRANSFER_GET)
 	{
+		const char *by_history = record_events(transfer, answer.state);
+
 		answer.state = cs_api_further_state(answer.state, shown_state(transfer));
-		answer.state = cs_api_further_state(answer.state, record_events(transfer));
+		answer.state = cs_api_further_state(answer.state, by_history);
 	}
 
 	memset(nulls, ' ', sizeof(nulls));

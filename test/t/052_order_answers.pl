@@ -308,6 +308,24 @@ $sandbox->faults({ action => 'body', method => 'GET', path => "/orders/$id\$", c
 	text => qq({"success": true, "data": {"orderId": "$id", "productionStatus": "Approved"}}) });
 is($node->safe_psql('postgres', "SELECT cs_order_status('odd-$n', '0')"), 'shipped', 'is not undone by an answer that leaves it out');
 
+# An end is not undone, so the history alone tells of one only where nothing else says otherwise.
+my $label = '{"at": "2026-05-18T11:00:00Z", "type": "%s", "shipmentId": "s1"}';
+
+sub with_label
+{
+	my ($status, $type, @types) = @_;
+
+	return comes_to(qq("productionStatus": "$status", ) . history(@types) =~ s/\]$/', ' . sprintf($label, $type) . ']'/er);
+}
+
+is(with_label('InProduction', 'cancelled', qw(created approved)), 'in_production', 'a label that was cancelled does not end the order,');
+is(with_label('OnHold', 'cancelled', qw(created approved)), 'approved', 'whatever it is shown as,');
+is(with_label('InProduction', 'rejected', qw(created approved shipped)), 'shipped', 'nor does a parcel that was refused,');
+is(with_label('Approved', 'shipped', qw(created approved)), 'shipped', 'while one that was shipped tells that the order was');
+is(comes_to('"productionStatus": "InProduction", ' . history(qw(created approved cancelled))), 'in_production', 'what is made was not cancelled');
+is(comes_to('"productionStatus": "Approved", ' . history(qw(created approved rejected))), 'approved', 'and what is approved not rejected,');
+is(comes_to('"productionStatus": "OnHold", ' . history(qw(created approved rejected))), 'rejected', 'unless nobody knows what it is');
+
 # What does not show the order is seen.
 enqueue('hub', 'unshown');
 wait_for_state($node, 'unshown', 'placed');
