@@ -51,6 +51,7 @@ static const CsFilter order_filters[] =
 static const CsColumn order_columns[] =
 {
 	CS_CUPSOURCE_ORDER_COLUMNS(0),
+	{"other_id", CS_TYPE_IDENTIFIER, 0, "order_id|orderId", CS_COLUMN_UNSHOWN},
 	{0}
 };
 

@@ -325,18 +325,32 @@ record_events(const CsTransfer *transfer, const char *state)
 	return state_by_history(api, &columns[0], &columns[3], state);
 }
 
-/* What the partner's other word for the order means, or NULL. */
-static const char *
-shown_state(const CsTransfer *transfer)
+/* What the answer has beside what all answers about orders have. */
+typedef struct Beside
+{
+	const char *state;			/* what the partner's other word for the order means, or NULL */
+	Datum		id;				/* what else it calls it: text, or 0 */
+} Beside;
+
+static Beside
+read_beside(const CsTransfer *transfer)
 {
 	const CsApi *api = transfer->account->api;
-	CsAnswerColumn shown = {"shown_status", TEXTOID};
+	CsAnswerColumn columns[] = {{"shown_status", TEXTOID}, {"other_id", TEXTOID}};
+	Beside		beside = {NULL, 0};
+	Datum	   *ids;
+	bool	   *nulls;
 	int			n;
 
 	if (cs_answer_list(api, "order", cs_call_document(transfer->call), transfer->account->server,
-					   &shown, 1, 0) <= 0)
-		return NULL;
-	return cs_answer_states(api, &shown, &n)[0];
+					   columns, lengthof(columns), 0) <= 0)
+		return beside;
+	beside.state = cs_answer_states(api, &columns[0], &n)[0];
+	deconstruct_array(DatumGetArrayTypeP(columns[1].array), TEXTOID, -1, false, TYPALIGN_INT,
+					  &ids, &nulls, &n);
+	if (!nulls[0])
+		beside.id = ids[0];
+	return beside;
 }
 
 void
@@ -344,14 +358,15 @@ cs_record_followed(CsTransfer *transfer)
 {
 	static CsStatement order_followed = {
 		"SELECT cs_internal.order_followed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21)",
-		4 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID}
+		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21, $22)",
+		5 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID, TEXTOID}
 	};
 	const CsAccount *account = transfer->account;
 	const CsFailure *failure = cs_transfer_failure(transfer);
 	CsOrderAnswer answer;
-	Datum		values[4 + CS_ANSWER_COLUMNS];
-	char		nulls[4 + CS_ANSWER_COLUMNS + 1];
+	Beside		beside = {NULL, 0};
+	Datum		values[5 + CS_ANSWER_COLUMNS];
+	char		nulls[5 + CS_ANSWER_COLUMNS + 1];
 
 	if (failure->kind != CS_FAILURE_NONE)
 	{
@@ -370,7 +385,8 @@ cs_record_followed(CsTransfer *transfer)
 	{
 		const char *by_history = record_events(transfer, answer.state);
 
-		answer.state = cs_api_further_state(answer.state, shown_state(transfer));
+		beside = read_beside(transfer);
+		answer.state = cs_api_further_state(answer.state, beside.state);
 		answer.state = cs_api_further_state(answer.state, by_history);
 	}
 
@@ -382,6 +398,8 @@ cs_record_followed(CsTransfer *transfer)
 	values[2 + CS_ANSWER_COLUMNS] = cs_answer_raw(cs_call_document(transfer->call),
 												  &nulls[2 + CS_ANSWER_COLUMNS]);
 	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
+	values[4 + CS_ANSWER_COLUMNS] = beside.id;
+	nulls[4 + CS_ANSWER_COLUMNS] = beside.id ? ' ' : 'n';
 	cs_state_run(&order_followed, values, nulls);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
 }

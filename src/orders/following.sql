@@ -53,23 +53,26 @@ COMMENT ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_intern
 'What was known of an order, with what a new answer says.';
 REVOKE ALL ON FUNCTION cs_internal.order_merged(cs_internal.remote_order, cs_internal.remote_order) FROM PUBLIC;
 
--- An answer without an id is about what it was asked for; a person may know an order by its number.
-CREATE FUNCTION cs_internal.is_order_of(a cs_internal.remote_order, remote_id text) RETURNS boolean
+-- An answer without an id is about what it was asked for; a person may know an order by its number, and so may the partner.
+CREATE FUNCTION cs_internal.is_order_of(a cs_internal.remote_order, remote_id text,
+  known cs_internal.remote_order DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RETURN a.remote_id IS NULL OR remote_id IS NULL OR remote_id IN (a.remote_id, coalesce(a.order_number, ''))
-    OR (lower(a.remote_id) = lower(remote_id) AND remote_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$');
+  RETURN a.remote_id IS NULL OR remote_id IS NULL OR coalesce(remote_id = a.order_number, false)
+    OR EXISTS (SELECT FROM unnest(ARRAY[remote_id, known.remote_id, known.order_number]) AS n (name)
+                WHERE n.name = a.remote_id
+                   OR (lower(n.name) = lower(a.remote_id) AND n.name ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'));
 END $$;
-COMMENT ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text) IS
-'Does the answer to a request by this id show that order? A UUID may be written in capitals or not.';
-REVOKE ALL ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text, cs_internal.remote_order) IS
+'Does the answer to a request by this id show that order, of which this is known? A UUID may be written in capitals or not.';
+REVOKE ALL ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text, cs_internal.remote_order) FROM PUBLIC;
 
 -- What GET said about one order; remote states only, never backwards out of an end.
 CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
-  answer jsonb, poll_interval interval) RETURNS void
+  answer jsonb, poll_interval interval, other_id text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  old record;
+  old cs_internal.orders;
   state_now text;
   news boolean;
 BEGIN
@@ -83,10 +86,17 @@ BEGIN
   IF a.external_id <> old.external_id THEN
     PERFORM cs_internal.order_mistaken(old.external_id, a);
   END IF;
-  IF NOT cs_internal.is_order_of(a, old.remote_id) THEN
+  -- Of the two ids that an answer may have, the order's is the one that it is known by.
+  IF other_id IN (old.remote_id, (old.remote).remote_id) THEN
+    a.remote_id := other_id;
+  END IF;
+  IF NOT cs_internal.is_order_of(a, old.remote_id, old.remote) THEN
     RAISE EXCEPTION USING ERRCODE = 'PA006',
       MESSAGE = format('the answer about order "%s" of the partner shows order "%s"', left(old.remote_id, 100),
         left(a.remote_id, 100));
+  END IF;
+  IF a.remote_id = (old.remote).order_number THEN
+    a.remote_id := NULL;  -- its number in the id's place
   END IF;
   state_now := CASE
     -- An unknown remote status says nothing; an end stays one, and nothing goes back.
@@ -118,9 +128,10 @@ BEGIN
   END IF;
   PERFORM cs_internal.webhooks_waiting(old.id, old.server, coalesce(old.remote_id, a.remote_id), poll_interval);
 END $$;
-COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval) IS
-'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on.';
-REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval)
+COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text) IS
+'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on. '
+'other_id: what the answer calls it beside its remote_id.';
+REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text)
   FROM PUBLIC;
 
 -- Does a row of the list show what is not known yet?  No row shows parcels: how those of a

@@ -51,6 +51,7 @@ DROP FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb);
 DROP FUNCTION cs_internal.orders_claim(text, integer, bigint[]);
 DROP FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error);
 DROP FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval);
+DROP FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval);
 DROP FUNCTION cs_internal.poll_next(text, timestamptz, interval);
 DROP FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval);
 DROP FUNCTION cs_internal.order_row(bigint);

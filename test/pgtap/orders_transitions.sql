@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 91);
+SELECT plan(3 * 13 * 19 + 96);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -143,6 +143,26 @@ SELECT is(cs_internal.is_order_of(ROW(shown, NULL, number, NULL, NULL, NULL, NUL
   ('a', 'a', NULL, true), ('a', NULL, NULL, true), ('a', 'b', NULL, false), ('a', 'A', NULL, false), ('N1', 'b', 'N1', true), ('N1', 'b', 'N2', false),
   ('9b4f7e2a-0000-4000-8000-00000000000c', '9B4F7E2A-0000-4000-8000-00000000000C', NULL, true),
   ('9b4f7e2a-0000-4000-8000-00000000000c', '9b4f7e2a-0000-4000-8000-00000000000d', NULL, false)) AS t (asked, shown, number, same);
+
+-- Whatever name of an order the partner answers with.
+CREATE TEMP TABLE named AS SELECT pg_temp.order_in('placed') AS id;
+UPDATE cs_internal.orders AS o SET remote_id = '4711', remote.remote_id = '4711', remote.order_number = 'CS-1' FROM named AS n WHERE o.id = n.id;
+CREATE FUNCTION pg_temp.shown_as(shown text, number text DEFAULT NULL, other text DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  a cs_internal.remote_order;
+BEGIN
+  a.remote_id := shown;
+  a.order_number := number;
+  PERFORM cs_internal.order_followed(n.id, NULL, a, NULL, '1 min', other_id => other) FROM named AS n;
+  RETURN (SELECT concat_ws(' ', o.remote_id, (o.remote).remote_id, (o.remote).order_number) FROM cs_internal.orders AS o JOIN named USING (id));
+EXCEPTION WHEN SQLSTATE 'PA006' THEN
+  RETURN SQLERRM;
+END $$;
+SELECT is(pg_temp.shown_as('CS-1'), '4711 4711 CS-1', 'its number in the place of its id');
+SELECT is(pg_temp.shown_as('77', NULL, '4711'), '4711 4711 CS-1', 'of two ids the one that it was asked for by');
+SELECT is(pg_temp.shown_as('4711', NULL, '77'), '4711 4711 CS-1', 'whichever that is');
+SELECT is(pg_temp.shown_as('77', NULL, '78'), 'the answer about order "4711" of the partner shows order "77"', 'of two other ids neither');
+SELECT is(pg_temp.shown_as('CS-2', 'CS-1'), 'the answer about order "4711" of the partner shows order "CS-2"', 'nor another one with its number');
 
 -- The partner's history, once and in its order.
 CREATE TEMP TABLE story AS SELECT pg_temp.order_in('placed') AS id;

@@ -434,6 +434,12 @@ is(refusal($node, q{SELECT cs_order_tracking('asked')}), <<'END', 'tracking of a
 ERROR:  PA006: the answer about order "asked" of the partner shows order "OTHER"
 END
 
+place('{"id": 4711, "order_number": "CS-1"}');
+$partner->clear;
+$partner->answers('GET /v1/orders/4711/tracking' => '{"data": {"order_id": "CS-1", "shipments": [{"tracking_number": "A", "status": "shipped"}]}}');
+is($node->safe_psql('postgres', q{SELECT tracking_number FROM cs_order_tracking('4711')}), 'A', 'tracking that calls the order by its number');
+is(fields($node, q{SELECT state, remote_id, order_number FROM cs_order('4711')}), "state: shipped\nremote_id: 4711\norder_number: CS-1\n", 'is of the order');
+
 # The parcels are those that the partner showed last.
 sub parcels
 {

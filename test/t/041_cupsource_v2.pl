@@ -375,6 +375,7 @@ is(look($_), <<'END', "no order: $_") for '{"data": {}}', '{"message": "ok"}';
 ERROR:  PA006: the answer of server "shop" does not show the order
 END
 is(look('{"data": {"status": "in_production"}}'), 'in_production', 'one without an id is that which was asked for');
+is(look('{"data": {"id": 17, "order_id": "ord_2", "status": "in_production"}}'), 'in_production', 'nor is one with an id of its own another');
 is(look('{"data": {"id": 17, "order_number": "ord_2", "status": "shipped"}}'), 'shipped', 'which may have been asked for by its number');
 
 # A partner that copies its data shows an order some time after it has answered that it is placed.
