@@ -358,15 +358,16 @@ cs_record_followed(CsTransfer *transfer)
 {
 	static CsStatement order_followed = {
 		"SELECT cs_internal.order_followed($1, $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21, $22)",
-		5 + CS_ANSWER_COLUMNS, {INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID, TEXTOID}
+		"$14, $15, $16, $17, $18, $19)::cs_internal.remote_order, $20, $21, $22, $23)",
+		6 + CS_ANSWER_COLUMNS,
+		{INT8OID, TEXTOID, CS_ANSWER_TYPES, JSONBOID, INTERVALOID, TEXTOID, TIMESTAMPTZOID}
 	};
 	const CsAccount *account = transfer->account;
 	const CsFailure *failure = cs_transfer_failure(transfer);
 	CsOrderAnswer answer;
 	Beside		beside = {NULL, 0};
-	Datum		values[5 + CS_ANSWER_COLUMNS];
-	char		nulls[5 + CS_ANSWER_COLUMNS + 1];
+	Datum		values[6 + CS_ANSWER_COLUMNS];
+	char		nulls[6 + CS_ANSWER_COLUMNS + 1];
 
 	if (failure->kind != CS_FAILURE_NONE)
 	{
@@ -400,6 +401,7 @@ cs_record_followed(CsTransfer *transfer)
 	values[3 + CS_ANSWER_COLUMNS] = cs_work_interval(account->poll_interval_s * INT64CONST(1000));
 	values[4 + CS_ANSWER_COLUMNS] = beside.id;
 	nulls[4 + CS_ANSWER_COLUMNS] = beside.id ? ' ' : 'n';
+	values[5 + CS_ANSWER_COLUMNS] = TimestampTzGetDatum(cs_transfer_asked_at(transfer));
 	cs_state_run(&order_followed, values, nulls);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
 }

@@ -69,11 +69,12 @@ REVOKE ALL ON FUNCTION cs_internal.is_order_of(cs_internal.remote_order, text, c
 
 -- What GET said about one order; remote states only, never backwards out of an end.
 CREATE FUNCTION cs_internal.order_followed(order_id bigint, new_state text, a cs_internal.remote_order,
-  answer jsonb, poll_interval interval, other_id text DEFAULT NULL) RETURNS void
+  answer jsonb, poll_interval interval, other_id text DEFAULT NULL, asked_at timestamptz DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   old cs_internal.orders;
   state_now text;
+  lives_as text;
   news boolean;
 BEGIN
   SELECT * INTO old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
@@ -106,20 +107,23 @@ BEGIN
     ELSE new_state END;
   news := state_now <> old.state
     OR coalesce(a.remote_status, (old.remote).remote_status) IS DISTINCT FROM (old.remote).remote_status;
+  -- Where nobody wants it, it is followed by what it is at the partner.
+  lives_as := CASE state_now WHEN 'orphaned' THEN coalesce(new_state, state_now) ELSE state_now END;
   UPDATE cs_internal.orders AS t
      SET state = state_now,
          remote_id = coalesce(t.remote_id, a.remote_id),
          remote = cs_internal.order_merged(t.remote, a),
          raw = coalesce(answer, t.raw),
-         fetched_at = clock_timestamp(),
+         fetched_at = coalesce(asked_at, clock_timestamp()),
          error = CASE WHEN t.failing_since IS NULL THEN t.error END,
          failing_since = NULL,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
-         -- Where nobody wants it, it is followed by what it is at the partner.
-         poll_at = cs_internal.poll_next(CASE state_now WHEN 'orphaned' THEN coalesce(new_state, state_now) ELSE state_now END,
-           CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval,
-           cs_internal.is_told(old.server))
+         -- An event that came after the answer was asked for has the partner asked once more.
+         poll_at = CASE
+           WHEN cs_internal.is_followed(lives_as) AND cs_internal.webhook_asks(old.id, asked_at) THEN clock_timestamp()
+           ELSE cs_internal.poll_next(lives_as, CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END, poll_interval,
+             cs_internal.is_told(old.server)) END
    WHERE t.id = order_id;
   IF state_now <> old.state THEN
     PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, state_now, 'cupsource',
@@ -128,10 +132,10 @@ BEGIN
   END IF;
   PERFORM cs_internal.webhooks_waiting(old.id, old.server, coalesce(old.remote_id, a.remote_id), poll_interval);
 END $$;
-COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text) IS
+COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text, timestamptz) IS
 'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on. '
-'other_id: what the answer calls it beside its remote_id.';
-REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text)
+'other_id: what the answer calls it beside its remote_id. asked_at: when it was asked for; without that, now.';
+REVOKE ALL ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text, timestamptz)
   FROM PUBLIC;
 
 -- Does a row of the list show what is not known yet?  No row shows parcels: how those of a

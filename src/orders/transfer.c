@@ -202,6 +202,8 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);
+	if (transfer->done)
+		transfer->ended_at = GetCurrentTimestamp();
 	return transfer->done;
 }
 
@@ -364,6 +366,13 @@ cs_transfer_duration_ms(const CsTransfer *transfer)
 	const CsHttpAnswer *answer = transfer->call ? cs_call_answer(transfer->call) : NULL;
 
 	return answer ? (int) answer->total_ms : 0;
+}
+
+/* By its last attempt: what was waited for before that tells nothing. */
+TimestampTz
+cs_transfer_asked_at(const CsTransfer *transfer)
+{
+	return transfer->ended_at - cs_transfer_duration_ms(transfer) * INT64CONST(1000);
 }
 
 /* ---- callers ---- */

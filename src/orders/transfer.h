@@ -52,6 +52,7 @@ typedef struct CsTransfer
 	bool		has_place;		/* CREATE: in the budget, until the call has it */
 	int64		waited_ms;		/* CREATE: its callers, for that place */
 	TimestampTz started_at;
+	TimestampTz ended_at;		/* if done */
 	CsCall	   *call;			/* NULL until begun, or if it could not be begun */
 	CsFailure	failure;		/* if it could not be begun */
 	bool		done;
@@ -133,6 +134,9 @@ extern int	cs_transfer_status(const CsTransfer *transfer); /* of HTTP, or 0 */
 /* The same; of a refusal in an answer of success, what the document gives its error code. */
 extern int	cs_transfer_meant_status(const CsTransfer *transfer, const CsFailure *failure);
 extern int	cs_transfer_duration_ms(const CsTransfer *transfer);
+
+/* When the answer was asked for: it knows what happened before, and not what came later. */
+extern TimestampTz cs_transfer_asked_at(const CsTransfer *transfer);
 
 /* Callers. */
 extern void cs_waiter_add(const CsHandoffRequest *request, int64 order_id);

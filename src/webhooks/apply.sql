@@ -47,6 +47,18 @@ COMMENT ON FUNCTION cs_internal.is_told(text) IS
 'Do webhooks of this server arrive (one did within the last day), so that its orders need not be asked for often?';
 REVOKE ALL ON FUNCTION cs_internal.is_told(text) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.webhook_asks(order_id bigint, asked_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+BEGIN
+  -- What came in the future came by a clock that has been set back, and would have it asked without end.
+  RETURN EXISTS (SELECT FROM cs_internal.webhook_events AS e
+                  WHERE e.order_id = webhook_asks.order_id AND e.asks AND e.received_at > asked_at
+                    AND e.received_at <= clock_timestamp());
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_asks(bigint, timestamptz) IS
+'Has an event come for which the partner is to be asked, since it was asked last?';
+REVOKE ALL ON FUNCTION cs_internal.webhook_asks(bigint, timestamptz) FROM PUBLIC;
+
 -- The event that ranks first among those of an order; 'known': of those with a state.
 CREATE FUNCTION cs_internal.webhook_first(order_id bigint, asked_at timestamptz, known boolean) RETURNS text
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -185,8 +197,7 @@ BEGIN
          poll_at = CASE
            WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(lives_as) THEN NULL
            WHEN event.asks THEN clock_timestamp()
-           WHEN EXISTS (SELECT FROM cs_internal.webhook_events AS e
-                         WHERE e.order_id = old.id AND e.asks AND e.received_at > asked_at) THEN t.poll_at
+           WHEN cs_internal.webhook_asks(old.id, asked_at) THEN t.poll_at
            ELSE cs_internal.poll_next(lives_as, clock_timestamp(), poll_interval, true) END
    WHERE t.id = old.id;
   IF state_now <> old.state THEN

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(85);
+SELECT plan(92);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -112,6 +112,16 @@ SELECT is(pg_temp.deliver(id, 'a 14:00 in_production'), 'applied', 'another even
 SELECT ok(poll_at <= clock_timestamp(), 'does not put that off') FROM cs_internal.orders JOIN doubt USING (id);
 UPDATE cs_internal.orders AS o SET fetched_at = clock_timestamp() FROM doubt WHERE o.id = doubt.id;
 SELECT is(pg_temp.deliver(id, 'b 14:00 shipped'), 'applied', 'after it was asked') FROM doubt;
+SELECT ok(poll_at > clock_timestamp() + interval '59 min', 'it is asked in an hour') FROM cs_internal.orders JOIN doubt USING (id);
+
+-- It came while the answer to an earlier look was under way.
+SELECT is(cs_internal.webhook_received('shop', 'meanwhile', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', true),
+  'applied', 'an event in doubt after the partner was asked') FROM cs_internal.orders JOIN doubt USING (id);
+SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, NULL, NULL, NULL, '1 min', asked_at => clock_timestamp() - interval '1 min')$$, id), 'which answers then') FROM doubt;
+SELECT ok(poll_at <= clock_timestamp(), 'and is asked again at once') FROM cs_internal.orders JOIN doubt USING (id);
+SELECT is(pg_temp.deliver(id, 'c 14:00 shipped'), 'applied', 'another event') FROM doubt;
+SELECT ok(poll_at <= clock_timestamp(), 'does not put that off') FROM cs_internal.orders JOIN doubt USING (id);
+SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, NULL, NULL, NULL, '1 min', asked_at => clock_timestamp())$$, id), 'when it has answered that') FROM doubt;
 SELECT ok(poll_at > clock_timestamp() + interval '59 min', 'it is asked in an hour') FROM cs_internal.orders JOIN doubt USING (id);
 
 -- An order that nobody wants is asked for until its end.

@@ -1,0 +1,77 @@
+#!/usr/bin/perl
+#
+# What Cup Source v2's webhooks tell of an order while its partner is asked, and
+# where it cannot be asked at all, whatever they call the order.
+use strict;
+use warnings;
+use CupsourceReplay;
+use CupsourceTest;
+use Digest::SHA qw(hmac_sha256_hex);
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $partner = CupsourceReplay->start;
+my $node = cupsource_node('told', conf => "cupsource.max_retries = 0\n");
+create_account($node, 'shop', api => 'cupsource-v2', base_url => $partner->url . '/v2', poll_interval => '1min',
+	secrets => { api_key => 'k', webhook_secret => 's' });
+
+# The call that takes in an event of that id, type and data.
+my $minute = 0;
+
+sub receives
+{
+	my ($id, $type, $data) = @_;
+	my $payload = sprintf '{"id": "%s", "type": "%s", "created_at": "2036-03-01T%02d:%02d:00Z", "data": {%s}}', $id, $type, int($minute / 60), $minute % 60, $data;
+
+	$minute++;
+	return "SELECT cs_receive_webhook('$payload', '" . hmac_sha256_hex($payload, 's') . "', 'shop')";
+}
+
+sub received { return $node->safe_psql('postgres', receives(@_)) }
+
+my $form = q{'[{"product_id": "p", "quantity": 1}]', '{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201", "country": "US"}'};
+
+# An order that is placed as ord_NAME with the number N-NAME.
+sub placed
+{
+	my ($name) = @_;
+
+	$partner->answers('POST /v2/orders' => qq({"data": {"id": "ord_$name", "order_number": "N-$name", "status": "submitted"}}), status => 201);
+	$node->safe_psql('postgres', "SELECT cs_create_order($form, '$name', server => 'shop')");
+	return;
+}
+
+sub columns
+{
+	my ($name, @columns) = @_;
+
+	return $node->safe_psql('postgres', 'SELECT concat_ws(' . join(', ', "' '", @columns) . ") FROM cs_orders WHERE external_id = '$name'");
+}
+
+sub state_of { return columns($_[0], qw(state remote_status)) }
+
+# ---- while the partner is asked ----
+
+placed('asked');
+wait_for($node, q{SELECT caller_xids IS NULL FROM cs_internal.orders WHERE external_id = 'asked'});
+$partner->clear;
+$partner->answers('GET /v2/orders/ord_asked' => '{"data": {"id": "ord_asked", "status": "submitted"}}');
+$partner->answers('GET /v2/orders/ord_asked' => '{"data": {"id": "ord_asked", "status": "shipped"}}');
+my $gateway = $node->background_psql('postgres');
+$gateway->query_safe(q{BEGIN; SELECT FROM cs_internal.orders WHERE external_id = 'asked' FOR NO KEY UPDATE});
+my $asker = IPC::Run::start([ 'psql', '-XAt', '-d', $node->connstr('postgres'), '-c', q{SELECT cs_order_status('asked', '0')} ], '>', \my $status, '2>&1');
+wait_for($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'cupsource worker' AND wait_event_type = 'Lock'});
+is_deeply([ $partner->lines ], ['GET /v2/orders/ord_asked'], 'the partner has answered, which cannot be recorded yet');
+is($gateway->query_safe(receives('meanwhile', 'shipment.created', '"order_id": "ord_asked", "status": "shipped", "tracking_number": "1Z1"')), 'applied',
+	'an event comes');
+$gateway->query_safe('COMMIT');
+$gateway->quit;
+$asker->finish;
+is($status, "placed\n", 'the answer does not know of it');
+wait_for_state($node, 'asked', 'shipped');
+is_deeply([ $partner->lines ], ['GET /v2/orders/ord_asked'], 'so the partner is asked again at once');
+
+$node->stop;
+done_testing();
