@@ -190,7 +190,9 @@ DECLARE
   o record;
 BEGIN
   UPDATE cs_internal.orders AS t
-     SET poll_at = clock_timestamp() + after
+     SET poll_at = clock_timestamp() + after,
+         error = CASE WHEN t.failing_since IS NULL OR after IS NOT NULL THEN t.error END,
+         failing_since = CASE WHEN after IS NOT NULL THEN t.failing_since END
    WHERE t.id = order_id AND t.poll_at IS NOT NULL
   RETURNING t.server, t.remote_id INTO o;
   IF FOUND AND after IS NULL THEN

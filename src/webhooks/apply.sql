@@ -191,6 +191,9 @@ BEGIN
              SELECT max(e.at) FROM cs_internal.webhook_events AS e
               WHERE e.order_id = old.id AND e.state = 'cancelled'), (t.remote).cancelled_at)
            WHEN old.state <> 'cancelled' THEN (t.remote).cancelled_at END,
+         -- Why the partner could not be asked matters as long as it is asked.
+         error = CASE WHEN t.failing_since IS NULL OR cs_internal.is_followed(lives_as) THEN t.error END,
+         failing_since = CASE WHEN cs_internal.is_followed(lives_as) THEN t.failing_since END,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
          -- NULL stays so: the partner cannot be asked.  What is asked for is not put off by other events.

@@ -73,5 +73,29 @@ is($status, "placed\n", 'the answer does not know of it');
 wait_for_state($node, 'asked', 'shipped');
 is_deeply([ $partner->lines ], ['GET /v2/orders/ord_asked'], 'so the partner is asked again at once');
 
+# ---- after looks that failed ----
+
+# A new order at the partner that answers like that: its look fails, and the order tells why.
+sub fails
+{
+	my ($name) = @_;
+
+	placed($name);
+	$partner->answers("GET /v2/orders/ord_$name" => '{"message": "maintenance"}', status => 500);
+	is(query_state($node, "SELECT cs_order_status('$name', '0')"), 'PA500', 'a look fails');
+	is(columns($name, qw(state error_message)), 'placed maintenance', 'and the order tells why');
+	return;
+}
+
+fails('over');
+is(received('over-1', 'order.updated', '"order_id": "ord_over", "status": "shipped"'), 'applied', 'an event');
+is(columns('over', qw(state error_message)), 'shipped maintenance', 'that does not end it leaves this,');
+is(received('over-2', 'order.delivered', '"order_id": "ord_over"'), 'applied', 'its end');
+is(columns('over', qw(state poll_at error_code error_message)), 'delivered', 'does not');
+fails('unasked');
+$partner->answers('GET /v2/orders/ord_unasked' => '{"message": "no such way"}', status => 405);
+is($node->safe_psql('postgres', q{SELECT cs_order_status('unasked', '0')}), 'placed', 'another one cannot be asked for at all now');
+is(columns('unasked', qw(state poll_at error_code error_message)), 'placed', 'which leaves nothing either');
+
 $node->stop;
 done_testing();
