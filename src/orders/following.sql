@@ -111,7 +111,9 @@ BEGIN
   lives_as := CASE state_now WHEN 'orphaned' THEN coalesce(new_state, state_now) ELSE state_now END;
   UPDATE cs_internal.orders AS t
      SET state = state_now,
-         remote_id = coalesce(t.remote_id, a.remote_id),
+         -- Who resolved it may have given its number for that.
+         remote_id = CASE WHEN t.remote_id = a.order_number THEN coalesce(a.remote_id, t.remote_id)
+                          ELSE coalesce(t.remote_id, a.remote_id) END,
          remote = cs_internal.order_merged(t.remote, a),
          raw = coalesce(answer, t.raw),
          fetched_at = coalesce(asked_at, clock_timestamp()),
@@ -130,7 +132,7 @@ BEGIN
       jsonb_strip_nulls(jsonb_build_object('remote_status', a.remote_status,
         'reason', a.rejection_reason)));
   END IF;
-  PERFORM cs_internal.webhooks_waiting(old.id, old.server, coalesce(old.remote_id, a.remote_id), poll_interval);
+  PERFORM cs_internal.webhooks_waiting(old.id, poll_interval);
 END $$;
 COMMENT ON FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval, text, timestamptz) IS
 'Applies what the partner says about a placed order. new_state NULL: a status that no document knows, stored and followed on. '
@@ -186,17 +188,14 @@ REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], t
 
 CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  o record;
 BEGIN
   UPDATE cs_internal.orders AS t
      SET poll_at = clock_timestamp() + after,
          error = CASE WHEN t.failing_since IS NULL OR after IS NOT NULL THEN t.error END,
          failing_since = CASE WHEN after IS NOT NULL THEN t.failing_since END
-   WHERE t.id = order_id AND t.poll_at IS NOT NULL
-  RETURNING t.server, t.remote_id INTO o;
+   WHERE t.id = order_id AND t.poll_at IS NOT NULL;
   IF FOUND AND after IS NULL THEN
-    PERFORM cs_internal.webhooks_waiting(order_id, o.server, o.remote_id, '1 hour');
+    PERFORM cs_internal.webhooks_waiting(order_id, '1 hour');
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS

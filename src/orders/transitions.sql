@@ -162,8 +162,11 @@ BEGIN
     PERFORM cs_internal.order_cancel(order_id, 'cupsource');
   END IF;
   IF EXISTS (SELECT FROM cs_internal.webhook_events AS e
-              WHERE e.server = o.server AND e.remote_id = a.remote_id AND e.order_id IS NULL) THEN
-    PERFORM cs_internal.webhooks_waiting(order_id, o.server, a.remote_id, poll_after);
+              WHERE e.server = o.server AND e.remote_id = a.remote_id AND e.order_id IS NULL
+              UNION ALL
+             SELECT FROM cs_internal.webhook_events AS e
+              WHERE e.server = o.server AND e.order_number = a.order_number AND e.order_id IS NULL) THEN
+    PERFORM cs_internal.webhooks_waiting(order_id, poll_after);
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
@@ -514,7 +517,7 @@ BEGIN
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, new_state, by,
     jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id)));
   IF action = 'placed' THEN
-    PERFORM cs_internal.webhooks_waiting(order_id, old.server, found_id, '1 hour');
+    PERFORM cs_internal.webhooks_waiting(order_id, '1 hour');
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS

@@ -196,11 +196,11 @@ BEGIN
          failing_since = CASE WHEN cs_internal.is_followed(lives_as) THEN t.failing_since END,
          changed_at = CASE WHEN news THEN clock_timestamp() ELSE t.changed_at END,
          next_attempt_at = CASE WHEN state_now = 'cancelling' THEN t.next_attempt_at END,
-         -- NULL stays so: the partner cannot be asked.  What is asked for is not put off by other events.
+         -- NULL stays so: the partner cannot be asked.  What is asked for, or never was, is not put off by other events.
          poll_at = CASE
            WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(lives_as) THEN NULL
            WHEN event.asks THEN clock_timestamp()
-           WHEN cs_internal.webhook_asks(old.id, asked_at) THEN t.poll_at
+           WHEN old.fetched_at IS NULL OR cs_internal.webhook_asks(old.id, asked_at) THEN t.poll_at
            ELSE cs_internal.poll_next(lives_as, clock_timestamp(), poll_interval, true) END
    WHERE t.id = old.id;
   IF state_now <> old.state THEN
@@ -229,64 +229,74 @@ DECLARE
   order_id bigint;
   event cs_internal.webhook_events;
 BEGIN
-  order_id := CASE WHEN remote_id IS NULL THEN cs_internal.webhook_order_numbered(server, order_number)
-                   ELSE cs_internal.webhook_order(server, remote_id) END;
+  order_id := cs_internal.webhook_order(server, remote_id, order_number);
   INSERT INTO cs_internal.webhook_events AS e
   VALUES (server, event_id, type, coalesce(at, moment), remote_id, order_number, remote_status, state,
     rejection_reason, coalesce(parcels, '[]'), problem, payload, moment, order_id, NULL,
-    remote_id IS NOT NULL AND order_id IS NULL, asks)
+    order_id IS NULL AND coalesce(remote_id, order_number) IS NOT NULL, asks)
   ON CONFLICT ON CONSTRAINT webhook_events_pkey DO NOTHING
   RETURNING * INTO event;
   IF NOT FOUND THEN
     RETURN 'duplicate';
   END IF;
   IF order_id IS NULL THEN
-    RETURN CASE WHEN remote_id IS NULL THEN 'kept' ELSE 'waiting' END;
+    RETURN CASE WHEN event.unseen THEN 'waiting' ELSE 'kept' END;
   END IF;
   PERFORM cs_internal.webhook_apply(event, poll_interval);
+  -- It may have told the order's number, by which others wait.
+  IF EXISTS (SELECT FROM cs_internal.webhook_events AS e
+              WHERE e.server = event.server AND e.order_number = event.order_number AND e.order_id IS NULL) THEN
+    PERFORM cs_internal.webhooks_waiting(event.order_id, poll_interval);
+  END IF;
   RETURN 'applied';
 END $$;
 COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean) IS
-'Stores an event that was verified: applied (to its order), waiting (for an order of that id), kept (it names none, or by a number that is not known), or duplicate (it is there already, and nothing changes).';
+'Stores an event that was verified: applied (to its order), waiting (for an order of that name), kept (it names none), or duplicate (it is there already, and nothing changes).';
 REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean)
   FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.webhook_order(server text, remote_id text) RETURNS bigint
+CREATE FUNCTION cs_internal.webhook_order(server text, remote_id text, order_number text) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-BEGIN
-  RETURN (SELECT max(o.id) FROM cs_internal.orders AS o
-           WHERE o.server = webhook_order.server AND o.remote_id = webhook_order.remote_id
-             AND o.state IN ('placed', 'approved', 'in_production', 'shipped', 'delivered', 'rejected', 'cancelled',
-                             'cancelling', 'orphaned'));
-END $$;
-COMMENT ON FUNCTION cs_internal.webhook_order(text, text) IS
-'The order that the partner calls so, if it is known to be there.';
-REVOKE ALL ON FUNCTION cs_internal.webhook_order(text, text) FROM PUBLIC;
-
-CREATE FUNCTION cs_internal.webhook_order_numbered(server text, order_number text) RETURNS bigint
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-BEGIN
-  RETURN (SELECT max(o.id) FROM cs_internal.orders AS o
-           WHERE o.server = webhook_order_numbered.server
-             AND (o.remote).order_number = webhook_order_numbered.order_number AND o.remote_id IS NOT NULL
-          HAVING count(*) = 1);
-END $$;
-COMMENT ON FUNCTION cs_internal.webhook_order_numbered(text, text) IS
-'The only order that the partner gave this number.';
-REVOKE ALL ON FUNCTION cs_internal.webhook_order_numbered(text, text) FROM PUBLIC;
-
--- An order has become known at the partner: what waits for it is applied, in the order of its happening.
-CREATE FUNCTION cs_internal.webhooks_waiting(order_id bigint, server text, remote_id text, poll_interval interval)
-RETURNS integer
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  there text[] := '{placed,approved,in_production,shipped,delivered,rejected,cancelled,cancelling,orphaned}';
+  found_id bigint;
+BEGIN
+  SELECT max(o.id) INTO found_id
+    FROM cs_internal.orders AS o
+   WHERE o.server = webhook_order.server AND o.remote_id = webhook_order.remote_id AND o.state = ANY (there);
+  IF found_id IS NULL AND order_number IS NOT NULL THEN
+    -- A person may have given it for the id.
+    SELECT max(n.id) INTO found_id
+      FROM (SELECT o.id FROM cs_internal.orders AS o
+             WHERE o.server = webhook_order.server AND (o.remote).order_number = webhook_order.order_number
+               AND o.remote_id IS NOT NULL AND o.state = ANY (there)
+             UNION
+            SELECT o.id FROM cs_internal.orders AS o
+             WHERE o.server = webhook_order.server AND o.remote_id = webhook_order.order_number
+               AND o.state = ANY (there)) AS n
+    HAVING count(*) = 1;
+  END IF;
+  RETURN found_id;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_order(text, text, text) IS
+'The order that the partner calls so, if it is known to be there: by its id, else the only one of that number.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_order(text, text, text) FROM PUBLIC;
+
+-- An order has become known at the partner, or by another name: what waits for it is applied, in the order of its happening.
+CREATE FUNCTION cs_internal.webhooks_waiting(order_id bigint, poll_interval interval) RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  o cs_internal.orders;
   event cs_internal.webhook_events;
   applied integer := 0;
 BEGIN
   -- The order before its events, as everywhere.
-  PERFORM FROM cs_internal.orders AS o WHERE o.id = webhooks_waiting.order_id FOR NO KEY UPDATE;
-  UPDATE cs_internal.webhook_events AS e SET order_id = webhooks_waiting.order_id, unseen = false
-   WHERE e.server = webhooks_waiting.server AND e.remote_id = webhooks_waiting.remote_id AND e.order_id IS NULL;
+  SELECT * INTO o FROM cs_internal.orders AS t WHERE t.id = webhooks_waiting.order_id FOR NO KEY UPDATE;
+  UPDATE cs_internal.webhook_events AS e SET order_id = o.id, unseen = false
+   WHERE e.server = o.server AND e.remote_id = o.remote_id AND e.order_id IS NULL;
+  UPDATE cs_internal.webhook_events AS e SET order_id = o.id, unseen = false
+   WHERE e.server = o.server AND e.order_number IN (o.remote_id, (o.remote).order_number) AND e.order_id IS NULL
+     AND cs_internal.webhook_order(e.server, e.remote_id, e.order_number) = o.id;
   FOR event IN SELECT * FROM cs_internal.webhook_events AS e
                 WHERE e.order_id = webhooks_waiting.order_id AND e.applied_at IS NULL
                 ORDER BY e.at, e.event_id LOOP
@@ -295,9 +305,9 @@ BEGIN
   END LOOP;
   RETURN applied;
 END $$;
-COMMENT ON FUNCTION cs_internal.webhooks_waiting(bigint, text, text, interval) IS
-'Applies the events that came before their order was known here; returns how many.';
-REVOKE ALL ON FUNCTION cs_internal.webhooks_waiting(bigint, text, text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.webhooks_waiting(bigint, interval) IS
+'Applies the events that came before their order was known here by the name that they have for it; returns how many.';
+REVOKE ALL ON FUNCTION cs_internal.webhooks_waiting(bigint, interval) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.webhooks_settle() RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -306,11 +316,11 @@ DECLARE
   found_id bigint;
   settled integer := 0;
 BEGIN
-  FOR event IN SELECT e.server, e.event_id, e.remote_id FROM cs_internal.webhook_events AS e
+  FOR event IN SELECT e.server, e.event_id, e.remote_id, e.order_number FROM cs_internal.webhook_events AS e
                 WHERE e.unseen ORDER BY e.received_at LIMIT 1000 LOOP
-    found_id := cs_internal.webhook_order(event.server, event.remote_id);
+    found_id := cs_internal.webhook_order(event.server, event.remote_id, event.order_number);
     IF found_id IS NOT NULL THEN
-      PERFORM cs_internal.webhooks_waiting(found_id, event.server, event.remote_id, '1 hour');
+      PERFORM cs_internal.webhooks_waiting(found_id, '1 hour');
     ELSE
       UPDATE cs_internal.webhook_events AS e SET unseen = false
        WHERE e.server = event.server AND e.event_id = event.event_id;

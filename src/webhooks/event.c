@@ -372,7 +372,7 @@ cs_event_read(const CsApi *api, const CsPayload *payload, CsEvent *event)
 	event->type = read_named(&reader, "type");
 	event->at = read_named(&reader, "at");
 	read_order_id(&reader, event);
-	event->order_number = read_named(&reader, "order_number");
+	event->order_number = read_id(&reader, "order_number");
 	event->rejection_reason = read_named(&reader, "rejection_reason");
 	read_status(&reader, event);
 	event->parcels = read_parcels(&reader);

@@ -6,15 +6,16 @@
 CREATE VIEW @extschema@.cs_webhook_events WITH (security_barrier) AS
   SELECT e.server, e.event_id, e.type, e.at,
          CASE WHEN e.applied_at IS NOT NULL THEN 'applied'
-              WHEN e.remote_id IS NOT NULL THEN 'waiting' ELSE 'kept' END AS outcome,
+              WHEN coalesce(e.remote_id, e.order_number) IS NOT NULL THEN 'waiting' ELSE 'kept' END AS outcome,
          e.order_id, o.external_id, e.remote_id, e.remote_status, e.problem, e.received_at, e.applied_at, e.payload
     FROM cs_internal.webhook_events AS e
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) e.server
     LEFT JOIN cs_internal.orders AS o ON o.id OPERATOR(pg_catalog.=) e.order_id;
 COMMENT ON VIEW @extschema@.cs_webhook_events IS
 'Every event that a partner''s webhook brought, once however often it was delivered. at: when it happened, by the '
-'partner''s clock; event_id: the partner''s, or the payload''s SHA-256. outcome: applied (to order_id), waiting (for an '
-'order that the partner calls remote_id), kept (it names no order; or by its number alone, which not exactly one has). problem: fields of the payload that could not be read.';
+'partner''s clock; event_id: the partner''s, or the payload''s SHA-256. outcome: applied (to order_id), waiting (for the '
+'order that it names by remote_id, or by a number that exactly one has), kept (it names no order). problem: fields of the '
+'payload that could not be read.';
 GRANT SELECT ON @extschema@.cs_webhook_events TO PUBLIC;
 
 CREATE FUNCTION @extschema@.cs_register_webhook(url text, events text[] DEFAULT NULL, server text DEFAULT NULL,
@@ -45,8 +46,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_receive_webhook';
 COMMENT ON FUNCTION @extschema@.cs_receive_webhook(bytea, text, text) IS
 'Takes a webhook in: the body''s bytes and the header X-CupSource-Signature. Returns applied (to its order), waiting '
-'(its order is not known here yet), kept (it names no order; or by its number alone, which not exactly one has) or duplicate. Each event is stored once, whatever its type, and '
-'applied whenever it comes: an older one moves no order back. A status that may be that of a proof, a parcel or a line '
+'(the order that it names is not known here yet, or its number is that of several), kept (it names none) or duplicate. '
+'Each event is stored once, whatever its type, and applied whenever it comes: an older one moves no order back. A status that may be that of a proof, a parcel or a line '
 'moves the order nowhere; the partner is asked at once instead. The signature is the authorization, by the '
 'webhook_secret of any mapping of the server, so the caller needs EXECUTE on this function alone, which is not granted to PUBLIC, '
 'and no USAGE on the server. server: the one whose API has webhooks, if left out. Errors, which change nothing: 28000 (forged, '

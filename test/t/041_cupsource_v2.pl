@@ -362,7 +362,7 @@ sub look
 
 	$partner->clear;
 	$partner->answers('GET /v2/orders/ord_2' => $answer);
-	return refusal($node, q{SELECT cs_order_status('ord_2', '0')}) =~ s/\A\n//r || $node->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE remote_id = 'ord_2'});
+	return refusal($node, q{SELECT cs_order_status('ord_2', '0')}) =~ s/\A\n//r || $node->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE 'ord_2' IN (remote_id, order_number)});
 }
 
 for my $other ('OTHER', 'ORD_2')
@@ -391,8 +391,9 @@ $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET placed_at = now() -
 $partner->answers('GET /v2/orders/ord_4' => '{"message": "no such route"}', status => 404);
 is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_4', '0')}), 'placed', 'nor after ten minutes');
 is(next_look('ord_4'), 'never', 'from then on');
-$partner->answers('GET /v2/orders/ord_2' => '{"data": {"id": "ord_2", "status": "shipped", "currency": {"code": "USD"}, "created_at": 1770000000}}');
-is($node->safe_psql('postgres', q{SELECT cs_order_status('ord_2', '0')}), 'shipped', 'what no document promises may look as it likes');
+is($node->safe_psql('postgres', q{SELECT remote_id FROM cs_orders WHERE order_number = 'ord_2'}), '17', 'and is known by its id from then on');
+$partner->answers('GET /v2/orders/17' => '{"data": {"id": 17, "status": "shipped", "currency": {"code": "USD"}, "created_at": 1770000000}}');
+is($node->safe_psql('postgres', q{SELECT cs_order_status('17', '0', 'shop')}), 'shipped', 'what no document promises may look as it likes');
 
 # A parcel without a list, among the fields of the order or beside it.
 for my $answer (

@@ -132,7 +132,7 @@ for my $client (0 .. $clients - 1)
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_webhook_events WHERE server = 'crowd'}), scalar(@events), 'by five at once, each event is there once');
 $node->safe_psql('postgres', q{
 	UPDATE cs_internal.orders SET remote_id = replace(external_id, 'po-', 'ord_') WHERE server = 'crowd' AND remote_id IS NULL;
-	SELECT cs_internal.webhooks_waiting(id, server, remote_id, '1 min') FROM cs_internal.orders WHERE server = 'crowd'});
+	SELECT cs_internal.webhooks_waiting(id, '1 min') FROM cs_internal.orders WHERE server = 'crowd'});
 
 #
 # What has become of the orders

@@ -97,5 +97,44 @@ $partner->answers('GET /v2/orders/ord_unasked' => '{"message": "no such way"}', 
 is($node->safe_psql('postgres', q{SELECT cs_order_status('unasked', '0')}), 'placed', 'another one cannot be asked for at all now');
 is(columns('unasked', qw(state poll_at error_code error_message)), 'placed', 'which leaves nothing either');
 
+# ---- by other names ----
+
+# A person may know an order by its number; what the partner calls it is seen when that is asked.
+$partner->answers('POST /v2/orders' => 'what?', status => 201);
+is(query_state($node, "SELECT cs_create_order($form, 'resolved', server => 'shop')"), 'PA009', 'an order of unknown outcome');
+is(received('early', 'order.approved', '"order_id": "ord_9"'), 'waiting', 'its event');
+is(received('number-9', 'order.updated', '"order_number": "CS-9", "status": "approved"'), 'waiting', 'and another one by its number');
+$partner->answers('GET /v2/orders/CS-9' => '{"data": {"id": "ord_9", "order_number": "CS-9", "status": "approved"}}');
+$node->safe_psql('postgres', q{SELECT cs_resolve_order('resolved', 'placed', 'CS-9')});
+wait_for($node, q{SELECT remote_id = 'ord_9' FROM cs_orders WHERE external_id = 'resolved'});
+is(columns('resolved', qw(state remote_status order_number)), 'approved approved CS-9', 'it is resolved by its number, and gets its id and its events');
+is(received('late', 'order.shipped', '"order_id": "ord_9", "order_number": "CS-9"'), 'applied', 'as every later one');
+is(state_of('resolved'), 'shipped shipped', 'which counts');
+
+# What has an id of its own is no other order's for that.
+placed('numbered');
+is(received('own-id', 'order.shipped', '"id": "chg_77", "order_number": "N-numbered"'), 'applied', 'data with an id of their own and the order\'s number');
+is(state_of('numbered'), 'shipped shipped', 'are the order\'s');
+
+# By its number alone, before the order is known here.
+is(received('too-early', 'order.approved', '"order_number": "N-early"'), 'waiting', 'an event that names by number an order that nobody knows');
+wait_for($node, 'SELECT count(*) = 0 FROM cs_internal.webhook_events WHERE unseen');
+placed('early');
+is(state_of('early'), 'approved approved', 'is applied when it is placed');
+$gateway = $node->background_psql('postgres');
+is($gateway->query_safe('BEGIN; ' . receives('racing', 'order.approved', '"order_number": "N-race"')), 'waiting', 'one is not committed yet');
+placed('race');
+is(state_of('race'), 'placed submitted', 'while its order is placed');
+$gateway->query_safe('COMMIT');
+$gateway->quit;
+wait_for_state($node, 'race', 'approved');
+pass('after both it is applied');
+$partner->answers('POST /v2/orders' => '{"data": {"id": "ord_nameless"}}', status => 201);
+$node->safe_psql('postgres', "SELECT cs_create_order($form, 'nameless', server => 'shop')");
+is(received('no-name', 'order.shipped', '"order_number": "N-nameless"'), 'waiting', 'where the partner tells the number later,');
+is(received('name', 'production.started', '"order_id": "ord_nameless", "order_number": "N-nameless"'), 'applied', 'in another event,');
+is(state_of('nameless'), 'shipped shipped', 'the order gets what waited for it');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_webhook_events WHERE outcome <> 'applied'}), '0', 'nothing waits any more');
+
 $node->stop;
 done_testing();
