@@ -22,9 +22,6 @@
 /* Numbers beyond this are milliseconds: as seconds they are in the year 5138. */
 #define SECONDS_LIMIT INT64CONST(100000000000)
 
-/* Types of events that say by themselves what became of the order: "order.shipped". */
-#define ORDER_TYPE "order."
-
 /* Between the words of a type. */
 #define SEPARATORS "._-:/ "
 
@@ -225,24 +222,6 @@ parse(const CsPayload *payload)
 	return document;
 }
 
-/* What follows "order." in the type; NULL if the event is about something else. */
-static const char *
-order_event(const CsEvent *event)
-{
-	const char *type = event->type ? TextDatumGetCString(event->type) : "";
-
-	return strncmp(type, ORDER_TYPE, strlen(ORDER_TYPE)) == 0 ? type + strlen(ORDER_TYPE) : NULL;
-}
-
-/* Where the data is the order itself, it has the order's id. */
-static void
-read_order_id(Reader *reader, CsEvent *event)
-{
-	event->remote_id = read_id(reader, "remote_id");
-	if (event->remote_id == 0 && order_event(event) != NULL)
-		event->remote_id = read_id(reader, "data_id");
-}
-
 /* The length of the word, and the word after it. */
 static size_t
 word_length(const char *word)
@@ -264,6 +243,13 @@ is_word(const char *word, const char *wanted)
 		pg_strncasecmp(word, wanted, strlen(wanted)) == 0;
 }
 
+/* "order.shipped", "orders/shipped" */
+static bool
+is_order(const char *word)
+{
+	return is_word(word, "order") || is_word(word, "orders");
+}
+
 /* No word of the type names a part of the order: "order.updated", "order_status.changed". */
 static bool
 is_of_whole_order(const CsApi *api, const char *type)
@@ -272,7 +258,7 @@ is_of_whole_order(const CsApi *api, const char *type)
 		"status", "state", "update", "updated", "change", "changed", NULL
 	};
 
-	if (!is_word(type, "order"))
+	if (!is_order(type))
 		return false;
 	for (const char *word = next_word(type); *word; word = next_word(word))
 	{
@@ -285,6 +271,30 @@ is_of_whole_order(const CsApi *api, const char *type)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * What follows "order." in the type; NULL if the event is about something
+ * else.  "order_line" is something else, "order_shipped" is not.
+ */
+static const char *
+order_event(const CsApi *api, const CsEvent *event)
+{
+	const char *type = event->type ? TextDatumGetCString(event->type) : "";
+
+	if (!is_order(type) ||
+		(strchr("_-", type[word_length(type)]) != NULL && !is_of_whole_order(api, type)))
+		return NULL;
+	return next_word(type);
+}
+
+/* Where the data is the order itself, it has the order's id. */
+static void
+read_order_id(Reader *reader, CsEvent *event)
+{
+	event->remote_id = read_id(reader, "remote_id");
+	if (event->remote_id == 0 && order_event(reader->api, event) != NULL)
+		event->remote_id = read_id(reader, "data_id");
 }
 
 static bool
@@ -312,7 +322,7 @@ is_status_of_order(Reader *reader, const CsEvent *event, const char *state)
 		return !(is_end(state) && is_parcel_among(reader));
 	if (is_end(state))
 		return is_of_whole_order(reader->api, type);
-	return is_word(type, "order") || is_word(type, "production");
+	return is_order(type) || is_word(type, "production");
 }
 
 static const char *
@@ -325,7 +335,7 @@ state_of(const CsApi *api, Datum status)
 static void
 read_status(Reader *reader, CsEvent *event)
 {
-	const char *said = order_event(event);
+	const char *said = order_event(reader->api, event);
 	const CsJson *value;
 	Datum		status = read_named_value(reader, "status", &value);
 	const char *state = state_of(reader->api, status);

@@ -324,6 +324,22 @@ for (
 is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', shipment_id, status), ', ' ORDER BY external_id COLLATE "C") FROM cs_shipments
 	WHERE tracking_number IN ('A', 'B')}),
 	'A delivered, B in_customs, B delivered, B, B, s1 delivered, A cancelled, A delivered', 'and what is not the order\'s is the parcel\'s');
+
+# Types are spelled in more than one way.
+for (
+	[ 'orders/cancelled', '"status": "cancelled"', 'cancelled cancelled' ], [ 'orders/updated', '"status": "delivered"', 'delivered delivered' ],
+	[ 'Order.Delivered', '"total": 1', 'delivered Delivered' ], [ 'order_rejected', '"total": 1', 'rejected rejected' ],
+	[ 'orders/in_transit', '"total": 1', 'shipped in_transit' ], [ 'order_line.cancelled', '"total": 1', 'placed submitted' ],
+	[ 'order-line-cancelled', '"total": 1', 'placed submitted' ],
+  )
+{
+	my ($type, $data, $becomes) = @$_;
+
+	is(comes(qq("type": "$type",), $data), $becomes, "$type: $data is clear as well");
+}
+is(comes(qq("type": "$_",), '"status": "cancelled"', 'in_production'), 'in_production in_production asked', "$_ is in doubt as well")
+  for 'orders/line/cancelled', 'order_item_cancelled', 'ordering.cancelled';
+is(received('{"type": "orders/approved", "data": {"id": "ord_parcel"}}'), 'applied', 'and the data are the order as well');
 $node->safe_psql('postgres', q{ALTER SERVER shop OPTIONS (DROP poll_interval)});
 
 #
