@@ -196,6 +196,7 @@ BEGIN
    WHERE t.id = order_id AND t.poll_at IS NOT NULL;
   IF FOUND AND after IS NULL THEN
     PERFORM cs_internal.webhooks_waiting(order_id, '1 hour');
+    PERFORM cs_internal.webhooks_infer(order_id);
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_poll_later(bigint, interval) IS

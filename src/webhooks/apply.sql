@@ -15,7 +15,9 @@
  *	  move the order forwards and never backwards.
  *
  * An event whose status may be that of a part of the order (event.c) moves
- * nothing: the partner is asked.
+ * nothing: the partner is asked.  Where nobody asks (poll_at is NULL), such
+ * events and the parcels that they have are all there is, and together they
+ * move the order forwards (webhook_inferred).
  *
  * Whoever applies an event holds its order's row locked, and locks that before
  * any event that somebody else may lock.  An event whose order is not known yet
@@ -52,7 +54,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET 
 BEGIN
   -- What came in the future came by a clock that has been set back, and would have it asked without end.
   RETURN EXISTS (SELECT FROM cs_internal.webhook_events AS e
-                  WHERE e.order_id = webhook_asks.order_id AND e.asks AND e.received_at > asked_at
+                  WHERE e.order_id = webhook_asks.order_id AND e.doubted IS NOT NULL AND e.received_at > asked_at
                     AND e.received_at <= clock_timestamp());
 END $$;
 COMMENT ON FUNCTION cs_internal.webhook_asks(bigint, timestamptz) IS
@@ -140,6 +142,82 @@ COMMENT ON FUNCTION cs_internal.webhook_parcels(bigint, jsonb) IS
 'Stores the parcels that an event of the order has, each with all that the events say about it.';
 REVOKE ALL ON FUNCTION cs_internal.webhook_parcels(bigint, jsonb) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.remote_state(server text, status text) RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'cs_sql_remote_state';
+COMMENT ON FUNCTION cs_internal.remote_state(text, text) IS
+'What a partner''s word for an order means here; NULL if no document says.';
+REVOKE ALL ON FUNCTION cs_internal.remote_state(text, text) FROM PUBLIC;
+
+-- Where nobody asks: a part that is made or shipped says so of the order, only all its parcels that it is delivered, and
+-- no part that it is stopped.
+CREATE FUNCTION cs_internal.webhook_inferred(o cs_internal.orders, INOUT state text, INOUT status text)
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  all_delivered boolean;
+  said record;
+BEGIN
+  IF o.poll_at IS NOT NULL OR cs_internal.order_progress(state) NOT BETWEEN 0 AND 3 THEN
+    RETURN;
+  END IF;
+  -- As at Cup Source v1, where only parcels can be asked for (parcels.c).
+  SELECT bool_or(k.means = 'delivered') AND bool_and(coalesce(k.means IN ('delivered', 'cancelled', 'rejected'), false))
+    INTO all_delivered
+    FROM (SELECT cs_internal.remote_state(o.server, p.status) AS means
+            FROM cs_internal.shipments AS p WHERE p.order_id = o.id) AS k;
+
+  WITH words AS (
+    SELECT w.word, e.at, m.means,
+           CASE WHEN m.means = 'delivered' AND all_delivered IS NOT TRUE THEN 'shipped' ELSE m.means END AS becomes
+      FROM cs_internal.webhook_events AS e
+     CROSS JOIN LATERAL (SELECT e.doubted AS word UNION ALL
+                         SELECT p.value->>'status' FROM jsonb_array_elements(e.parcels) AS p) AS w
+     CROSS JOIN LATERAL (SELECT cs_internal.remote_state(e.server, w.word) AS means) AS m
+     WHERE e.order_id = o.id AND e.remote_status IS NULL AND m.means IN ('in_production', 'shipped', 'delivered')
+  )
+  SELECT s.becomes, l.word, l.means, l.at INTO said
+    FROM (SELECT w.becomes FROM words AS w ORDER BY cs_internal.order_progress(w.becomes) DESC LIMIT 1) AS s
+    LEFT JOIN (SELECT w.* FROM words AS w WHERE w.becomes = w.means
+                ORDER BY cs_internal.order_progress(w.means) DESC, w.at DESC, w.word DESC LIMIT 1) AS l ON true;
+  IF NOT FOUND OR cs_internal.order_progress(said.becomes) < cs_internal.order_progress(state) THEN
+    RETURN;
+  END IF;
+  state := said.becomes;
+  IF (said.at > o.fetched_at OR cs_internal.order_progress(state) > cs_internal.order_progress(o.state))
+     AND NOT EXISTS (SELECT FROM cs_internal.webhook_events AS e
+                      WHERE e.order_id = o.id AND e.remote_status IS NOT NULL
+                        AND (e.at > said.at OR cs_internal.order_progress(e.state) >= cs_internal.order_progress(said.means))) THEN
+    status := coalesce(said.word, status);
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhook_inferred(cs_internal.orders, text, text) IS
+'What an order of this state and remote status is by the events that leave open whose their status is, if nobody asks about it '
+'(poll_at is NULL): never less, and never stopped.';
+REVOKE ALL ON FUNCTION cs_internal.webhook_inferred(cs_internal.orders, text, text) FROM PUBLIC;
+
+-- From now on nobody asks about an order: what was in doubt counts.
+CREATE FUNCTION cs_internal.webhooks_infer(order_id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  old cs_internal.orders;
+  inferred record;
+BEGIN
+  SELECT * INTO STRICT old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
+  SELECT * INTO inferred FROM cs_internal.webhook_inferred(old, old.state, (old.remote).remote_status);
+  IF (inferred.state, inferred.status) IS DISTINCT FROM (old.state, (old.remote).remote_status) THEN
+    UPDATE cs_internal.orders AS t
+       SET state = inferred.state, remote.remote_status = inferred.status, changed_at = clock_timestamp()
+     WHERE t.id = order_id;
+  END IF;
+  IF inferred.state <> old.state THEN
+    PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, inferred.state, 'cupsource',
+      jsonb_build_object('remote_status', inferred.status));
+  END IF;
+END $$;
+COMMENT ON FUNCTION cs_internal.webhooks_infer(bigint) IS
+'Takes the order to be what its events say that were in doubt, because it cannot be asked for any more.';
+REVOKE ALL ON FUNCTION cs_internal.webhooks_infer(bigint) FROM PUBLIC;
+
 -- An event that knows its order: into the order's history, its parcels, and its state.
 CREATE FUNCTION cs_internal.webhook_apply(event cs_internal.webhook_events, poll_interval interval) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -174,6 +252,11 @@ BEGIN
     status_now := event.remote_status;
   END IF;
 
+  PERFORM cs_internal.webhook_parcels(old.id, event.parcels);
+  IF old.poll_at IS NULL THEN
+    SELECT i.state, i.status INTO state_now, status_now FROM cs_internal.webhook_inferred(old, state_now, status_now) AS i;
+  END IF;
+
   lives_as := CASE state_now WHEN 'orphaned' THEN coalesce(event.state, state_now) ELSE state_now END;
   news := state_now <> old.state OR status_now IS DISTINCT FROM (old.remote).remote_status;
   UPDATE cs_internal.orders AS t
@@ -199,16 +282,15 @@ BEGIN
          -- NULL stays so: the partner cannot be asked.  What is asked for, or never was, is not put off by other events.
          poll_at = CASE
            WHEN t.poll_at IS NULL OR NOT cs_internal.is_followed(lives_as) THEN NULL
-           WHEN event.asks THEN clock_timestamp()
+           WHEN event.doubted IS NOT NULL THEN clock_timestamp()
            WHEN old.fetched_at IS NULL OR cs_internal.webhook_asks(old.id, asked_at) THEN t.poll_at
            ELSE cs_internal.poll_next(lives_as, clock_timestamp(), poll_interval, true) END
    WHERE t.id = old.id;
   IF state_now <> old.state THEN
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, state_now, 'cupsource',
-      jsonb_strip_nulls(jsonb_build_object('remote_status', event.remote_status, 'webhook', event.event_id,
+      jsonb_strip_nulls(jsonb_build_object('remote_status', coalesce(event.remote_status, event.doubted), 'webhook', event.event_id,
         'reason', CASE WHEN state_now = 'rejected' THEN event.rejection_reason END)));
   END IF;
-  PERFORM cs_internal.webhook_parcels(old.id, event.parcels);
   INSERT INTO cs_internal.order_events (order_id, at, source, type, by, detail, fingerprint)
   VALUES (old.id, event.at, 'remote', coalesce(event.type, 'webhook'), 'webhook',
     CASE WHEN jsonb_typeof(event.payload->'data') = 'object' THEN event.payload->'data' ELSE event.payload END,
@@ -222,7 +304,7 @@ REVOKE ALL ON FUNCTION cs_internal.webhook_apply(cs_internal.webhook_events, int
 
 CREATE FUNCTION cs_internal.webhook_received(server text, event_id text, type text, at timestamptz, remote_id text,
   order_number text, remote_status text, state text, rejection_reason text, parcels jsonb, problem text,
-  payload jsonb, poll_interval interval, asks boolean DEFAULT false) RETURNS text
+  payload jsonb, poll_interval interval, doubted text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   moment timestamptz := clock_timestamp();
@@ -233,7 +315,7 @@ BEGIN
   INSERT INTO cs_internal.webhook_events AS e
   VALUES (server, event_id, type, coalesce(at, moment), remote_id, order_number, remote_status, state,
     rejection_reason, coalesce(parcels, '[]'), problem, payload, moment, order_id, NULL,
-    order_id IS NULL AND coalesce(remote_id, order_number) IS NOT NULL, asks)
+    order_id IS NULL AND coalesce(remote_id, order_number) IS NOT NULL, doubted)
   ON CONFLICT ON CONSTRAINT webhook_events_pkey DO NOTHING
   RETURNING * INTO event;
   IF NOT FOUND THEN
@@ -250,9 +332,9 @@ BEGIN
   END IF;
   RETURN 'applied';
 END $$;
-COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean) IS
+COMMENT ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, text) IS
 'Stores an event that was verified: applied (to its order), waiting (for an order of that name), kept (it names none), or duplicate (it is there already, and nothing changes).';
-REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, boolean)
+REVOKE ALL ON FUNCTION cs_internal.webhook_received(text, text, text, timestamptz, text, text, text, text, text, jsonb, text, jsonb, interval, text)
   FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.webhook_order(server text, remote_id text, order_number text) RETURNS bigint

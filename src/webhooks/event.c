@@ -346,7 +346,8 @@ read_status(Reader *reader, CsEvent *event)
 	else
 	{
 		reader->other_status = value;
-		event->asks = event->remote_status == 0 && state != NULL;
+		if (event->remote_status == 0 && state != NULL)
+			event->doubted = status;
 	}
 	if (event->remote_status == 0 && said && cs_api_order_state(reader->api, said) != NULL)
 		event->remote_status = CStringGetTextDatum(said);

@@ -47,8 +47,10 @@ AS 'MODULE_PATHNAME', 'cs_sql_receive_webhook';
 COMMENT ON FUNCTION @extschema@.cs_receive_webhook(bytea, text, text) IS
 'Takes a webhook in: the body''s bytes and the header X-CupSource-Signature. Returns applied (to its order), waiting '
 '(the order that it names is not known here yet, or its number is that of several), kept (it names none) or duplicate. '
-'Each event is stored once, whatever its type, and applied whenever it comes: an older one moves no order back. A status that may be that of a proof, a parcel or a line '
-'moves the order nowhere; the partner is asked at once instead. The signature is the authorization, by the '
+'Each event is stored once, whatever its type, and applied whenever it comes: an older one moves no order back. A status '
+'that may be that of a proof, a parcel or a line moves the order nowhere; the partner is asked at once instead. Where it '
+'cannot be asked, one part that is made or shipped counts for the order, and the delivery of all its known parcels. The '
+'signature is the authorization, by the '
 'webhook_secret of any mapping of the server, so the caller needs EXECUTE on this function alone, which is not granted to PUBLIC, '
 'and no USAGE on the server. server: the one whose API has webhooks, if left out. Errors, which change nothing: 28000 (forged, '
 'truncated, unsigned), 54000 (more than 1 MB), 22P02 (signed, but no JSON object), HV00J (no webhook_secret).';

@@ -33,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(cs_sql_receive_webhook);
 PG_FUNCTION_INFO_V1(cs_sql_receive_webhook_text);
+PG_FUNCTION_INFO_V1(cs_sql_remote_state);
 
 #define WRAPPER_NAME "cupsource"
 
@@ -153,7 +154,7 @@ store(const ForeignServer *server, const CsEvent *event)
 		"SELECT cs_internal.webhook_received($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
 		"$14)",
 		14, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-		JSONBOID, TEXTOID, JSONBOID, INTERVALOID, BOOLOID}
+		JSONBOID, TEXTOID, JSONBOID, INTERVALOID, TEXTOID}
 	};
 	MemoryContext cxt = CurrentMemoryContext;
 	Interval   *poll_interval = palloc0(sizeof(Interval));
@@ -178,7 +179,7 @@ store(const ForeignServer *server, const CsEvent *event)
 	set(values, nulls, 10, event->problem);
 	set(values, nulls, 11, event->payload);
 	set(values, nulls, 12, IntervalPGetDatum(poll_interval));
-	values[13] = BoolGetDatum(event->asks);
+	set(values, nulls, 13, event->doubted);
 	cs_state_enter(&scope);
 	cs_state_run(&webhook_received, values, nulls);
 	outcome = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
@@ -208,7 +209,7 @@ receive(FunctionCallInfo fcinfo, const CsPayload *payload)
 	outcome = store(server, &event);
 
 	/* Its order is to be asked for, or may be about to be recorded, which the worker knows. */
-	if (event.asks || strcmp(outcome, "waiting") == 0)
+	if (event.doubted || strcmp(outcome, "waiting") == 0)
 		cs_wake_at_commit();
 	PG_RETURN_TEXT_P(cstring_to_text(outcome));
 }
@@ -233,4 +234,23 @@ cs_sql_receive_webhook_text(PG_FUNCTION_ARGS)
 	cs_require_preload();
 	payload = cs_payload_from_text(fcinfo, 0);
 	return receive(fcinfo, &payload);
+}
+
+/* cs_internal.remote_state(server text, status text) */
+Datum
+cs_sql_remote_state(PG_FUNCTION_ARGS)
+{
+	const ForeignServer *server;
+	const char *name;
+	const CsApi *api;
+	const char *state;
+
+	cs_require_preload();
+	server = GetForeignServerByName(text_to_cstring(PG_GETARG_TEXT_PP(0)), true);
+	name = server ? cs_option_text(server->options, "api") : NULL;
+	api = name ? cs_api_find(name) : NULL;
+	state = api ? cs_api_order_state(api, text_to_cstring(PG_GETARG_TEXT_PP(1))) : NULL;
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(state));
 }

@@ -25,7 +25,7 @@ CREATE TABLE cs_internal.webhook_events (
   order_id bigint,
   applied_at timestamptz,
   unseen boolean NOT NULL DEFAULT false,
-  asks boolean NOT NULL DEFAULT false,
+  doubted text,
   PRIMARY KEY (server, event_id)
 );
 COMMENT ON TABLE cs_internal.webhook_events IS
@@ -34,7 +34,7 @@ COMMENT ON TABLE cs_internal.webhook_events IS
 '[{shipment_id, tracking_number, carrier, …}]. problem: fields that could not be read. order_id: the order that it was '
 'applied to; NULL with a remote_id or an order_number: it waits for an order of that name. unseen: no worker has looked for '
 'its order yet. '
-'asks: it has a status that may be the order''s or that of a part of it, so the partner is asked.';
+'doubted: a status that may be the order''s or that of a part of it, so the partner is asked.';
 REVOKE ALL ON cs_internal.webhook_events FROM PUBLIC;
 
 CREATE INDEX webhook_events_order ON cs_internal.webhook_events (order_id) WHERE order_id IS NOT NULL;

@@ -46,7 +46,7 @@ typedef struct CsEvent
 	Datum		order_number;
 	Datum		remote_status;
 	const char *state;			/* what the status means here */
-	bool		asks;			/* a status that may be the order's: the partner is to be asked */
+	Datum		doubted;		/* a status that may be the order's: the partner is to be asked */
 	Datum		rejection_reason;
 	Datum		parcels;		/* jsonb: [{"tracking_number": …}], columns of shipments */
 	Datum		problem;		/* fields of a wrong type, which are left out */

@@ -1,6 +1,6 @@
 -- What webhooks do to orders: the same whatever the order of their deliveries.
 BEGIN;
-SELECT plan(92);
+SELECT plan(108);
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 
 -- An order in a state, asked about at noon.
@@ -101,10 +101,58 @@ UPDATE cs_internal.orders AS o SET poll_at = NULL FROM deaf WHERE o.id = deaf.id
 SELECT is(pg_temp.deliver(id, 'a 13:00 shipped'), 'applied', 'an order that cannot be asked for') FROM deaf;
 SELECT is(state || coalesce(poll_at::text, ''), 'shipped', 'is told of all the same') FROM cs_internal.orders JOIN deaf USING (id);
 
+-- There what is in doubt counts, too: 'id at ?word [parcel]', in every order of delivery.
+CREATE FUNCTION pg_temp.unasked(events text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  result text[] := '{}';
+  events_now text[];
+  p text[];
+  word text;
+  new_id bigint;
+BEGIN
+  FOR events_now IN SELECT * FROM pg_temp.permutations(events) LOOP
+    new_id := pg_temp.order_in('placed');
+    UPDATE cs_internal.orders AS o SET poll_at = NULL WHERE o.id = new_id;
+    FOR i IN 1 .. cardinality(events_now) LOOP
+      p := string_to_array(events_now[i], ' ');
+      word := substr(p[3], 2);
+      IF p[3] LIKE '?%' THEN
+        PERFORM cs_internal.webhook_received('shop', new_id || p[1], 'x', '2036-01-01'::timestamp AT TIME ZONE 'UTC' + p[2]::interval, o.remote_id, NULL, NULL, NULL,
+          NULL, CASE WHEN p[4] IS NOT NULL THEN jsonb_build_array(jsonb_build_object('tracking_number', p[4], 'status', word)) END, NULL, '{}', '1 min', word)
+           FROM cs_internal.orders AS o WHERE o.id = new_id;
+      ELSE
+        PERFORM pg_temp.deliver(new_id, events_now[i]);
+      END IF;
+    END LOOP;
+    result := result || pg_temp.now_in(new_id);
+  END LOOP;
+  RETURN (SELECT string_agg(DISTINCT r, ' / ') FROM unnest(result) AS r);
+END $$;
+SELECT is(pg_temp.unasked(events), outcome, what) FROM (VALUES
+  ('{a 13:00 ?in_transit N1}'::text[], 'shipped in_transit', 'where nobody is asked, a shipped parcel makes the order shipped'),
+  ('{a 13:00 ?in_transit N1,b 14:00 ?Delivered N1,c 12:30 ?in_production}', 'delivered Delivered', 'and delivered when it is there'),
+  ('{a 13:00 ?cancelled N1,b 14:00 ?delivered N2}', 'delivered delivered', 'a label that nobody used is no parcel'),
+  ('{a 13:00 ?delivered}', 'shipped old', 'without a parcel something of it was'),
+  ('{a 13:00 ?delivered,b 12:30 ?in_production}', 'shipped in_production', 'whatever else is said'),
+  ('{a 13:00 ?rejected,b 14:00 ?cancelled N1,c 15:00 ?approved}', 'placed old', 'no part of it stops it, nor approves it'),
+  ('{a 13:00 approved,b 14:00 ?shipped N1}', 'shipped shipped', 'beside what is clear it counts if it is further on'),
+  ('{a 13:00 ?shipped N1,b 14:00 in_production}', 'shipped in_production', 'and moves nothing back'),
+  ('{a 13:00 ?shipped N1,b 14:00 - hold}', 'shipped hold', 'a later word that is clear stays'),
+  ('{a 13:00 ?shipped N1,b 14:00 cancelled}', 'cancelled cancelled', 'and so does an end'),
+  ('{a 13:00 ?delivered N1,b 14:00 shipped}', 'delivered shipped', 'that all parcels are there is one')
+) AS t (events, outcome, what);
+CREATE TEMP TABLE late_deaf AS SELECT pg_temp.order_in('placed') AS id;
+SELECT is(cs_internal.webhook_received('shop', 'before', 'x', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', 'shipped'),
+  'applied', 'an event in doubt') FROM cs_internal.orders JOIN late_deaf USING (id);
+SELECT is(pg_temp.now_in(id), 'placed old', 'because of which the partner is asked') FROM late_deaf;
+SELECT lives_ok(format('SELECT cs_internal.order_poll_later(%s, NULL)', id), 'which it cannot be') FROM late_deaf;
+SELECT is(pg_temp.now_in(id), 'shipped shipped', 'counts from then on') FROM late_deaf;
+SELECT is((SELECT string_agg(type, ' ' ORDER BY e.id) FROM cs_internal.order_events AS e WHERE order_id = late_deaf.id AND source = 'local'), 'shipped', 'with an event') FROM late_deaf;
+
 -- A status that may be the order's: it is asked for, and other events do not put that off.
 CREATE TEMP TABLE doubt AS SELECT pg_temp.order_in('placed') AS id;
 UPDATE cs_internal.orders AS o SET poll_at = now() + interval '1 hour', fetched_at = now() - interval '1 hour' FROM doubt WHERE o.id = doubt.id;
-SELECT is(cs_internal.webhook_received('shop', 'doubt', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', true),
+SELECT is(cs_internal.webhook_received('shop', 'doubt', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', 'rejected'),
   'applied', 'an event in doubt') FROM cs_internal.orders JOIN doubt USING (id);
 SELECT is(pg_temp.now_in(id), 'placed old', 'moves nothing') FROM doubt;
 SELECT ok(poll_at <= clock_timestamp(), 'but the partner is asked at once') FROM cs_internal.orders JOIN doubt USING (id);
@@ -115,7 +163,7 @@ SELECT is(pg_temp.deliver(id, 'b 14:00 shipped'), 'applied', 'after it was asked
 SELECT ok(poll_at > clock_timestamp() + interval '59 min', 'it is asked in an hour') FROM cs_internal.orders JOIN doubt USING (id);
 
 -- It came while the answer to an earlier look was under way.
-SELECT is(cs_internal.webhook_received('shop', 'meanwhile', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', true),
+SELECT is(cs_internal.webhook_received('shop', 'meanwhile', 'proof.rejected', '2036-01-01 13:00Z', remote_id, NULL, NULL, NULL, NULL, NULL, NULL, '{}', '1 min', 'rejected'),
   'applied', 'an event in doubt after the partner was asked') FROM cs_internal.orders JOIN doubt USING (id);
 SELECT lives_ok(format($$SELECT cs_internal.order_followed(%s, NULL, NULL, NULL, '1 min', asked_at => clock_timestamp() - interval '1 min')$$, id), 'which answers then') FROM doubt;
 SELECT ok(poll_at <= clock_timestamp(), 'and is asked again at once') FROM cs_internal.orders JOIN doubt USING (id);

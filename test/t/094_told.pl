@@ -136,5 +136,52 @@ is(received('name', 'production.started', '"order_id": "ord_nameless", "order_nu
 is(state_of('nameless'), 'shipped shipped', 'the order gets what waited for it');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_webhook_events WHERE outcome <> 'applied'}), '0', 'nothing waits any more');
 
+# ---- where it cannot be asked ----
+
+# An order for which the partner has no way to be asked.
+sub deaf
+{
+	my ($name) = @_;
+
+	placed($name);
+	$partner->answers("GET /v2/orders/ord_$name" => '{"message": "no such way"}', status => 405, times => undef);
+	$node->safe_psql('postgres', "SELECT cs_order_status('$name', '0')");
+	return is(columns($name, 'poll_at'), '', "$name: nobody asks");
+}
+
+for (
+	[ 'logistics', [ 'logistics.shipped', '"status": "shipped", "tracking_number": "1Z1", "carrier": "UPS"' ], 'shipped shipped' ],
+	[ 'shipment', [ 'logistics.update', '"status": "in_transit", "tracking_number": "1Z1"' ],
+		[ 'shipment.delivered', '"status": "delivered", "tracking_number": "1Z1"' ], 'delivered delivered' ],
+	[ 'two', [ 'logistics.update', '"shipments": [{"id": "s1", "status": "in_transit"}, {"id": "s2", "status": "label_created"}]' ], 'shipped in_transit',
+		[ 'shipment.delivered', '"shipment_id": "s1", "status": "delivered"' ], 'shipped in_transit',
+		[ 'shipment.delivered', '"shipment_id": "s2", "status": "delivered"' ], 'delivered delivered' ],
+	[ 'label', [ 'shipment.cancelled', '"shipment_id": "s1", "status": "cancelled"' ], 'placed submitted',
+		[ 'shipment.delivered', '"shipment_id": "s2", "status": "delivered"' ], 'delivered delivered' ],
+	[ 'proof', [ 'proof.rejected', '"proof_id": "x", "status": "rejected"' ], [ 'proof.approved', '"status": "approved"' ], 'placed submitted' ],
+	[ 'line', [ 'order.item.cancelled', '"sku": "CS-1", "status": "cancelled"' ], 'placed submitted',
+		[ 'order.item.delivered', '"sku": "CS-2", "status": "delivered"' ], 'shipped submitted' ],
+	[ 'batch', [ 'milestone.reached', '"status": "in_production"' ], 'in_production in_production',
+		[ 'orders/cancelled', '"status": "cancelled"' ], 'cancelled cancelled' ],
+  )
+{
+	my ($name, @told) = @$_;
+	my $n = 0;
+
+	deaf($name);
+	for my $told (@told)
+	{
+		if (ref $told) { received("$name-" . ++$n, $told->[0], qq("order_id": "ord_$name", $told->[1])); }
+		else { is(state_of($name), $told, "$name: after $n events it is $told"); }
+	}
+}
+
+# What was in doubt before that was known.
+placed('doubted');
+$partner->answers('GET /v2/orders/ord_doubted' => '{"message": "no such way"}', status => 405);
+received('doubted-1', 'shipment.created', '"order_id": "ord_doubted", "tracking_number": "1Z1", "status": "shipped"');
+wait_for_state($node, 'doubted', 'shipped');
+pass('an event for which the partner was to be asked counts when it turns out that it cannot be');
+
 $node->stop;
 done_testing();
