@@ -186,6 +186,9 @@ COMMENT ON TABLE cs_internal.queue_claim IS
 'The row of a dump fits beside one that is there, and then counts.';
 REVOKE ALL ON cs_internal.queue_claim FROM PUBLIC;
 
+-- It has no key, and a row is deleted also where all tables are published.
+ALTER TABLE cs_internal.queue_claim REPLICA IDENTITY FULL;
+
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.order_id', '');
 SELECT pg_catalog.pg_extension_config_dump('cs_internal.order_events', '');

@@ -1,7 +1,7 @@
 -- Whose the queue and the schedule are: of who has said what is to be done
 -- here, unless the database is a copy.  The transaction ends before a worker looks.
 BEGIN;
-SELECT plan(19);
+SELECT plan(20);
 
 CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
@@ -57,7 +57,13 @@ SELECT is(pg_temp.claims(), 'none', 'which nobody claims either');
 
 -- ---- Adopted ----
 INSERT INTO cs_internal.queue_claim (origin) VALUES ('original'), (cs_internal.origin());
-SELECT is(cs_adopt_queue(), 1::bigint, 'a copy is adopted with its orders');
+SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class AS c
+  WHERE c.relnamespace = 'cs_internal'::regnamespace AND c.relkind = 'r' AND c.relreplident <> 'f'
+    AND NOT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary) $$,
+  'each table says which of its rows is deleted');
+SET LOCAL client_min_messages = error;
+CREATE PUBLICATION everything FOR ALL TABLES;
+SELECT is(cs_adopt_queue(), 1::bigint, 'a copy is adopted with its orders, also where all tables are published');
 SELECT is(pg_temp.claims(), 'ours', 'and is nobody else''s any more');
 
 SELECT * FROM finish();

@@ -33,7 +33,7 @@ my $describe = q{
 	  SELECT format('function %s: %s %s %s', p.oid::regprocedure, p.proacl, array_to_string(p.proconfig, ','), pg_get_functiondef(p.oid))
 	    FROM pg_proc AS p JOIN member AS m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
 	  UNION ALL
-	  SELECT format('relation %s: %s %s %s %s %s', c.oid::regclass, c.relkind, c.relpersistence, c.reloptions, c.relacl,
+	  SELECT format('relation %s: %s %s %s %s %s %s', c.oid::regclass, c.relkind, c.relpersistence, c.relreplident, c.reloptions, c.relacl,
 	                CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END)
 	    FROM relation AS c
 	  UNION ALL
