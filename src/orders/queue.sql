@@ -488,25 +488,32 @@ REVOKE ALL ON FUNCTION cs_internal.order_stored_error(bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_find(wanted text, local_id bigint, server text, user_id oid)
 RETURNS TABLE (id bigint, serverid oid)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
   hits integer;
   ids text;
 BEGIN
+  -- Each by its index; OFFSET 0 keeps the planner from beginning with the orders.
   SELECT count(*), min(f.id), min(f.serverid::text)::oid, string_agg(f.id::text, ', ' ORDER BY f.id)
     INTO hits, order_find.id, order_find.serverid, ids
     FROM (SELECT o.id, s.oid AS serverid
-            FROM cs_internal.orders AS o
+            FROM (SELECT l.id, l.server FROM cs_internal.orders AS l
+                   WHERE l.id = local_id AND order_find.server IS NULL
+                   UNION
+                  SELECT e.id, e.server FROM pg_foreign_server AS v
+                   CROSS JOIN LATERAL (SELECT t.id, t.server FROM cs_internal.orders AS t
+                                        WHERE t.server = v.srvname::text AND t.external_id = wanted OFFSET 0) AS e
+                   WHERE order_find.server IS NULL OR v.srvname::text = order_find.server
+                   UNION
+                  SELECT r.id, r.server FROM pg_foreign_server AS v
+                   CROSS JOIN LATERAL (SELECT t.id, t.server FROM cs_internal.orders AS t
+                                        WHERE t.server = v.srvname::text AND t.remote_id = wanted OFFSET 0) AS r
+                   WHERE order_find.server IS NULL OR v.srvname::text = order_find.server) AS o
             JOIN pg_foreign_server AS s ON s.srvname = o.server::name
             JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw AND w.fdwname = 'cupsource'
-           WHERE (o.id = local_id AND order_find.server IS NULL
-                  OR o.id IN (SELECT e.id FROM cs_internal.orders AS e, cs_internal.visible_servers AS v
-                               WHERE e.server = v.server AND e.external_id = wanted)
-                  OR o.id IN (SELECT r.id FROM cs_internal.orders AS r, cs_internal.visible_servers AS v
-                               WHERE r.server = v.server AND r.remote_id = wanted))
-             AND (order_find.server IS NULL OR o.server = order_find.server)
-             AND has_server_privilege(user_id, s.oid, 'USAGE')) AS f;
+           WHERE has_server_privilege(user_id, s.oid, 'USAGE')) AS f;
   IF hits = 0 THEN
     RAISE EXCEPTION USING ERRCODE = 'PA404',
       MESSAGE = format('order "%s" does not exist', coalesce(wanted, local_id::text))

@@ -450,7 +450,8 @@ REVOKE ALL ON FUNCTION cs_internal.order_orphaned(bigint) FROM PUBLIC;
 
 -- Has it been submitted again, and may that order be made?
 CREATE FUNCTION cs_internal.order_not_replaced(order_id bigint, new_external_id text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   o record;
 BEGIN
