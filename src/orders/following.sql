@@ -163,16 +163,22 @@ CREATE FUNCTION cs_internal.orders_listed(server text, remote_ids text[], status
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
+  WITH free AS (
+    SELECT o.id, l.state
+      FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
+      JOIN cs_internal.orders AS o ON o.server = orders_listed.server AND o.remote_id = l.remote_id
+     WHERE o.poll_at IS NOT NULL AND NOT cs_internal.is_listed_news(o, l.status, l.state, l.shipped_at)
+       FOR NO KEY UPDATE OF o SKIP LOCKED
+  )
   UPDATE cs_internal.orders AS o
      SET error = CASE WHEN o.failing_since IS NULL THEN o.error END,
          failing_since = NULL,
          poll_at = cs_internal.poll_next(
            CASE WHEN o.state <> 'orphaned' THEN o.state
                 WHEN (o.remote).last_shipped_at IS NOT NULL THEN 'shipped'
-                ELSE coalesce(l.state, o.state) END, o.changed_at, poll_interval)
-    FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
-   WHERE o.server = orders_listed.server AND o.remote_id = l.remote_id AND o.poll_at IS NOT NULL
-     AND NOT cs_internal.is_listed_news(o, l.status, l.state, l.shipped_at);
+                ELSE coalesce(f.state, o.state) END, o.changed_at, poll_interval)
+    FROM free AS f
+   WHERE o.id = f.id;
   RETURN QUERY
   SELECT o.id
     FROM unnest(remote_ids, statuses, states, shipped) AS l (remote_id, status, state, shipped_at)
@@ -183,7 +189,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) IS
 'Applies a page of the partner''s list (states: what each row''s words mean here): what is as we know it is put off, and '
-'as old as it was, because a list does not tell all; the ids of the rest are returned, to be asked for one by one.';
+'as old as it was, because a list does not tell all; the ids of the rest are returned, to be asked for one by one. What '
+'somebody has locked keeps no other waiting, and stays due.';
 REVOKE ALL ON FUNCTION cs_internal.orders_listed(text, text[], text[], text[], timestamptz[], interval) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_poll_later(order_id bigint, after interval) RETURNS void

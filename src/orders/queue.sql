@@ -184,12 +184,15 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
   moment timestamptz := clock_timestamp();
 BEGIN
-  UPDATE cs_internal.orders AS o
-     SET poll_at = clock_timestamp() + after
-   WHERE o.server = orders_poll_later.server AND o.poll_at <= moment;
+  WITH free AS (
+    SELECT o.id FROM cs_internal.orders AS o
+     WHERE o.server = orders_poll_later.server AND o.poll_at <= moment
+       FOR NO KEY UPDATE SKIP LOCKED
+  )
+  UPDATE cs_internal.orders AS o SET poll_at = clock_timestamp() + after FROM free AS f WHERE o.id = f.id;
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_poll_later(text, interval) IS
-'The partner''s list could not be had: try again later.';
+'The partner''s list could not be had: try again later, but for orders that somebody has locked.';
 REVOKE ALL ON FUNCTION cs_internal.orders_poll_later(text, interval) FROM PUBLIC;
 
 -- When there is something to do next, if nobody wakes the worker.

@@ -180,6 +180,23 @@ look(@mine);
 wait_until_looked();
 is(singles(), $unchanged, 'a word beside it that tells of more is news, one that nobody knows is not');
 
+# ---- an order that somebody has locked ----
+
+my $locker = $node->background_psql('postgres');
+
+$sandbox->no_faults;
+$locker->query_safe(qq{UPDATE cs_internal.orders SET poll_at = now() WHERE remote_id = '$unchanged'});
+$locker->query_safe(qq{BEGIN; SELECT FROM cs_internal.orders WHERE remote_id = '$unchanged' FOR UPDATE});
+$sandbox->advance($changed, 'InProduction');
+look($mine[0], $there[32]);
+wait_for($node, qq{SELECT NOT EXISTS (SELECT FROM cs_internal.orders WHERE poll_at <= now() AND remote_id <> '$unchanged')});
+is($node->safe_psql('postgres', qq{SELECT state FROM cs_orders WHERE remote_id = '$changed'}), 'in_production', 'an order that is locked keeps no other one waiting');
+is($node->safe_psql('postgres', qq{SELECT poll_at <= now() FROM cs_orders WHERE remote_id = '$unchanged'}), 't', 'it is still to be looked at,');
+$locker->query_safe('COMMIT');
+$locker->quit;
+wait_until_looked();
+like(singles(), qr/\Q$unchanged\E/, 'and is, when it is free');
+
 # ---- a list that cannot be read ----
 
 my $log_size = -s $node->logfile;
