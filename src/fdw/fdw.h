@@ -226,6 +226,10 @@ typedef struct CsScan
 	int			raw_attribute;
 	int			state_attribute;
 	int			status_attribute;
+	MemoryContext shown_cxt;	/* of the document whose rows are read: */
+	const char **shown;			/* what each says of its order beside the status */
+	int			nshown;
+	int			shown_row;		/* the next one */
 	bool	   *from_list;		/* by attribute: completing keeps the list's value */
 	Datum	   *out_values;		/* the row that is about to be put */
 	bool	   *out_nulls;

@@ -97,20 +97,54 @@ copy_row(CsScan *scan, const Datum *values, const bool *nulls)
 	memcpy(scan->out_nulls, nulls, scan->tupdesc->natts * sizeof(bool));
 }
 
-/* What the copy says of the state of an order, as we call it. */
+/* A document's rows are about to be read: what they say of orders beside their status. */
 static void
-set_state(CsScan *scan)
+read_shown(CsScan *scan, const char *resource, const CsJson *document)
+{
+	MemoryContext old;
+
+	scan->shown_row = scan->nshown = 0;
+	if (scan->state_attribute < 0)
+		return;
+	MemoryContextReset(scan->shown_cxt);
+	old = MemoryContextSwitchTo(scan->shown_cxt);
+	scan->shown = cs_order_shown_states(scan->table->api, resource, document,
+										scan->account->server, &scan->nshown);
+	MemoryContextSwitchTo(old);
+}
+
+/* What the next row of the document says; once for each. */
+static const char *
+next_shown(CsScan *scan)
+{
+	int			row = scan->shown_row++;
+
+	return row < scan->nshown ? scan->shown[row] : NULL;
+}
+
+/* What the copy says of the state of an order, as we call it, with what was shown beside it. */
+static void
+set_state(CsScan *scan, const char *shown)
 {
 	if (scan->state_attribute >= 0)
 		cs_order_row_state(scan->table->api, scan->out_values, scan->out_nulls,
-						   scan->status_attribute, scan->state_attribute);
+						   scan->status_attribute, scan->state_attribute, shown);
+}
+
+/* The state of a row that has it already, or NULL. */
+static const char *
+state_of_row(const CsScan *scan, const Datum *values, const bool *nulls)
+{
+	int			attribute = scan->state_attribute;
+
+	return attribute < 0 || nulls[attribute] ? NULL : TextDatumGetCString(values[attribute]);
 }
 
 /* The copy goes to who reads the scan. */
 static void
-put_row(CsScan *scan)
+put_row(CsScan *scan, const char *shown)
 {
-	set_state(scan);
+	set_state(scan, shown);
 	tuplestore_select_read_pointer(scan->rows, CS_POINTER_WRITE);
 	tuplestore_putvalues(scan->rows, scan->tupdesc, scan->out_values, scan->out_nulls);
 	scan->answer->rows++;
@@ -134,7 +168,7 @@ take_row(Datum *values, bool *nulls, void *arg)
 		scan->out_values[attribute] = scan->arguments.filled[i];
 		scan->out_nulls[attribute] = false;
 	}
-	put_row(scan);
+	put_row(scan, next_shown(scan));
 }
 
 /* CsRowCallback: a row of the list whose detail is to be asked for */
@@ -144,7 +178,7 @@ take_listed_row(Datum *values, bool *nulls, void *arg)
 	CsScan	   *scan = arg;
 
 	copy_row(scan, values, nulls);
-	set_state(scan);
+	set_state(scan, next_shown(scan));
 	tuplestore_putvalues(scan->listed, scan->tupdesc, scan->out_values, scan->out_nulls);
 }
 
@@ -161,9 +195,13 @@ merge_raw(CsScan *scan, const Datum *list_values, const bool *list_nulls)
 	scan->out_nulls[raw] = false;
 }
 
-/* Puts the copied row of a detail, with the list's values where that is their source. */
+/*
+ * Puts the copied row of a detail, with the list's values where that is their
+ * source; 'shown' is what the two say of the state.
+ */
 static void
-put_completed_row(CsScan *scan, const Datum *list_values, const bool *list_nulls)
+put_completed_row(CsScan *scan, const Datum *list_values, const bool *list_nulls,
+				  const char *shown)
 {
 	for (int i = 0; i < scan->tupdesc->natts; i++)
 		if (scan->from_list[i])
@@ -172,7 +210,7 @@ put_completed_row(CsScan *scan, const Datum *list_values, const bool *list_nulls
 			scan->out_nulls[i] = list_nulls[i];
 		}
 	merge_raw(scan, list_values, list_nulls);
-	put_row(scan);
+	put_row(scan, shown);
 }
 
 /* CsRowCallback: a row of a detail */
@@ -182,6 +220,7 @@ take_detail_row(Datum *values, bool *nulls, void *arg)
 	CsScan	   *scan = arg;
 	int			id = scan->id_attribute;
 	char	   *problem;
+	const char *shown = next_shown(scan);
 
 	copy_row(scan, values, nulls);
 
@@ -192,29 +231,36 @@ take_detail_row(Datum *values, bool *nulls, void *arg)
 	if (scan->has_listed_row && scan->table->completes)
 	{
 		slot_getallattrs(scan->listed_row);
-		put_completed_row(scan, scan->listed_row->tts_values, scan->listed_row->tts_isnull);
+		shown = cs_api_further_state(state_of_row(scan, scan->listed_row->tts_values,
+												  scan->listed_row->tts_isnull), shown);
+		put_completed_row(scan, scan->listed_row->tts_values, scan->listed_row->tts_isnull, shown);
 	}
 	else if (scan->by_id && scan->needs_list)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scan->finder_cxt);
 
+		set_state(scan, shown);
 		scan->found_detail = heap_form_tuple(scan->tupdesc, scan->out_values, scan->out_nulls);
 		MemoryContextSwitchTo(old);
 	}
 	else
-		put_row(scan);
+		put_row(scan, shown);
 }
 
-/* The list has this row for it, or none: then what only the list says is NULL. */
+/*
+ * The list has this row for it, which shows that state beside its status, or
+ * none: then what only the list says is NULL.
+ */
 static void
-put_found_detail(CsScan *scan, const Datum *list_values, const bool *list_nulls)
+put_found_detail(CsScan *scan, const Datum *list_values, const bool *list_nulls, const char *shown)
 {
 	heap_deform_tuple(scan->found_detail, scan->tupdesc, scan->out_values, scan->out_nulls);
 	scan->found_detail = NULL;
+	shown = cs_api_further_state(state_of_row(scan, scan->out_values, scan->out_nulls), shown);
 	if (list_values)
-		put_completed_row(scan, list_values, list_nulls);
+		put_completed_row(scan, list_values, list_nulls, shown);
 	else
-		put_row(scan);
+		put_row(scan, shown);
 }
 
 /* CsRowCallback: is it the list's row of the detail? */
@@ -222,6 +268,7 @@ static void
 take_finder_row(Datum *values, bool *nulls, void *arg)
 {
 	CsScan	   *scan = arg;
+	const char *shown = next_shown(scan);
 	bool		isnull;
 	Datum		wanted;
 
@@ -232,7 +279,7 @@ take_finder_row(Datum *values, bool *nulls, void *arg)
 		!DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, wanted,
 											  values[scan->id_attribute])))
 		return;
-	put_found_detail(scan, values, nulls);
+	put_found_detail(scan, values, nulls, shown);
 }
 
 /* ---- Requests ---- */
@@ -404,7 +451,10 @@ take_detail(CsScan *scan)
 	const CsPage *page = cs_pager_find(scan->detail, !scan->by_id);
 
 	if (page)
+	{
+		read_shown(scan, "order", page->document);
 		cs_rows_each(scan->detail_reader, page->document, -1, take_detail_row, scan);
+	}
 	end_detail(scan);
 	if (scan->found_detail)
 		begin_finder(scan, true);
@@ -419,11 +469,14 @@ take_finder(CsScan *scan)
 	bool		filtered = scan->finder_filtered;
 
 	if (page)
+	{
+		read_shown(scan, "listed", page->document);
 		cs_rows_each(scan->list_reader, page->document, -1, take_finder_row, scan);
+	}
 	if (scan->found_detail && page && page->next)
 		return;
 	if (scan->found_detail && !filtered)
-		put_found_detail(scan, NULL, NULL);
+		put_found_detail(scan, NULL, NULL, NULL);
 	detail = scan->found_detail ? heap_copytuple(scan->found_detail) : NULL;
 	end_finder(scan);
 	if (detail)
@@ -450,6 +503,7 @@ take_page(CsScan *scan)
 	if (page->total >= 0 && scan->arguments.n == 0)
 		cs_estimate_learn(scan->table, (double) page->total);
 	scan->list_ended = page->next == NULL;
+	read_shown(scan, "listed", page->document);
 	if (scan->listed)
 	{
 		tuplestore_clear(scan->listed);

@@ -200,6 +200,7 @@ cs_scan_begin(ForeignScanState *node, int eflags)
 	make_readers(scan);
 	make_stores(scan);
 	scan->detail_cxt = AllocSetContextCreate(cxt, "cupsource detail", ALLOCSET_DEFAULT_SIZES);
+	scan->shown_cxt = AllocSetContextCreate(cxt, "cupsource shown", ALLOCSET_SMALL_SIZES);
 	scan->finder_cxt = AllocSetContextCreate(cxt, "cupsource finder", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(old);
 

@@ -10,6 +10,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
@@ -196,8 +197,7 @@ typedef struct Listing
 	ReturnSetInfo *rsinfo;
 	int			status_column;	/* 0-based; what the partner calls it */
 	int			state_column;	/* and what that means here */
-	int			shipped_column; /* of the last parcel's time */
-	const char **shown;			/* what the other word of each row of the page means */
+	const char **shown;			/* of each row of the page, what is said beside its status */
 	int			nshown;
 	int			row;			/* of the page */
 	int			id_column;		/* of the external id */
@@ -215,32 +215,39 @@ column_of(TupleDesc tupdesc, const char *name)
 	return attnum - 1;
 }
 
+const char **
+cs_order_shown_states(const CsApi *api, const char *resource, const CsJson *document,
+					  const char *server, int *n)
+{
+	CsAnswerColumn columns[] = {{"shown_status", TEXTOID}, {"last_shipped_at", TIMESTAMPTZOID}};
+	const char **states;
+	Datum	   *times;
+	bool	   *nulls;
+
+	*n = 0;
+	if (cs_answer_list(api, resource, document, server, columns, lengthof(columns), 0) <= 0)
+		return NULL;
+	states = cs_answer_states(api, &columns[0], n);
+	deconstruct_array(DatumGetArrayTypeP(columns[1].array), TIMESTAMPTZOID, sizeof(TimestampTz),
+					  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &times, &nulls, n);
+	for (int i = 0; i < *n; i++)
+		if (!nulls[i])
+			states[i] = cs_api_further_state(states[i], "shipped");
+	return states;
+}
+
 void
 cs_order_row_state(const CsApi *api, Datum *values, bool *nulls, int status_column,
-				   int state_column)
+				   int state_column, const char *shown)
 {
 	const char *state = NULL;
 
 	if (!nulls[status_column])
 		state = cs_api_order_state(api, TextDatumGetCString(values[status_column]));
+	state = cs_api_further_state(state, shown);
 	nulls[state_column] = state == NULL;
 	if (state)
 		values[state_column] = CStringGetTextDatum(state);
-}
-
-/* The partner's other word for it, or a parcel that has left, may say more of its state. */
-static void
-add_state(const Listing *listing, int row, Datum *values, bool *nulls)
-{
-	const char *state = row < listing->nshown ? listing->shown[row] : NULL;
-
-	if (!nulls[listing->shipped_column])
-		state = cs_api_further_state(state, "shipped");
-	if (!nulls[listing->state_column])
-		state = cs_api_further_state(TextDatumGetCString(values[listing->state_column]), state);
-	nulls[listing->state_column] = state == NULL;
-	if (state)
-		values[listing->state_column] = CStringGetTextDatum(state);
 }
 
 static void
@@ -258,8 +265,8 @@ list_row(Datum *values, bool *nulls, void *arg)
 		return;
 	listing->left--;
 	cs_order_row_state(listing->account->api, values, nulls, listing->status_column,
-					   listing->state_column);
-	add_state(listing, row, values, nulls);
+					   listing->state_column,
+					   row < listing->nshown ? listing->shown[row] : NULL);
 	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 	nulls[listing->state_column] = true;
 }
@@ -278,17 +285,6 @@ static TimestampTz
 since_argument(FunctionCallInfo fcinfo)
 {
 	return PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1);
-}
-
-static void
-read_shown(Listing *listing, const CsJson *document)
-{
-	CsAnswerColumn shown = {"shown_status", TEXTOID};
-
-	listing->row = listing->nshown = 0;
-	if (cs_answer_list(listing->account->api, "listed", document, listing->account->server,
-					   &shown, 1, 0) > 0)
-		listing->shown = cs_answer_states(listing->account->api, &shown, &listing->nshown);
 }
 
 static void
@@ -315,7 +311,9 @@ read_list(FunctionCallInfo fcinfo, Listing *listing, CsAccount *account)
 	{
 		MemoryContext old = MemoryContextSwitchTo(page_cxt);
 
-		read_shown(listing, page->document);
+		listing->row = 0;
+		listing->shown = cs_order_shown_states(account->api, "listed", page->document,
+											   account->server, &listing->nshown);
 		cs_rows_each(reader, page->document, listing->external_id ? -1 : listing->left,
 					 list_row, listing);
 		MemoryContextSwitchTo(old);
@@ -345,7 +343,6 @@ cs_sql_orders(PG_FUNCTION_ARGS)
 	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	listing.status_column = column_of(listing.rsinfo->setDesc, "remote_status");
 	listing.state_column = column_of(listing.rsinfo->setDesc, "state");
-	listing.shipped_column = column_of(listing.rsinfo->setDesc, "last_shipped_at");
 	listing.id_column = column_of(listing.rsinfo->setDesc, "external_id");
 	listing.external_id = text_argument(fcinfo, 2);
 	listing.left = max_rows;

@@ -64,11 +64,20 @@ extern int64 cs_order_argument(FunctionCallInfo fcinfo, int id, int server, Oid 
 extern Datum cs_order_row(int64 id, bool latest);
 
 /*
- * What the partner calls the state of an order, in a row of its list, as we
- * call it; columns count from 0.
+ * What the rows of an answer about orders, read by that resource ("listed",
+ * "order"), say of their states beside the status: by the partner's other
+ * word, and by a parcel that has left.  An array of *n, NULL where nothing.
+ */
+extern const char **cs_order_shown_states(const CsApi *api, const char *resource,
+										  const CsJson *document, const char *server, int *n);
+
+/*
+ * What the partner calls the state of an order, in a row of its answer, as we
+ * call it: the furthest of its status and what is 'shown' beside that.  Columns
+ * count from 0.
  */
 extern void cs_order_row_state(const CsApi *api, Datum *values, bool *nulls, int status_column,
-							   int state_column);
+							   int state_column, const char *shown);
 
 /*
  * Places the order now, by the worker, and returns its local id; the order does

@@ -336,6 +336,25 @@ $partner->answers('GET /api/v1/orders?externalOrderId=shopify%202&pageSize=1&pag
 is(fields($node, q{SELECT remote_id FROM cs_orders(external_id => 'shopify 2', max_rows => 1)}), "remote_id: b\n", 'no other, where the partner overlooks it');
 sent('GET /api/v1/orders?externalOrderId=shopify%202&pageSize=1&page=1');
 
+# A foreign table shows the same states, whatever else is asked for.
+my @shown = (
+	[ 'a', '"productionStatus": "Approved", "status": "Progressing Shipment", "lastShippedAt": "2026-05-19T11:34:00Z"', 'shipped' ],
+	[ 'b', '"productionStatus": "Approved", "status": "Shipped"', 'shipped' ],
+	[ 'c', '"productionStatus": "Approved", "status": "Progressing Shipment"', 'approved' ]);
+$partner->answers('GET /api/v1/orders?page=1&pageSize=100' => sprintf('{"success": true, "data": {"orders": [%s], "pagination": {"totalCount": 3, "hasMore": false}}}',
+		join(', ', map {qq({"orderId": "$_->[0]", $_->[1]})} @shown)), times => 5);
+$partner->answers("GET /api/v1/orders/$_->[0]" => qq({"success": true, "data": {"orderId": "$_->[0]", "orderNumber": "N-$_->[0]", $_->[1]}}), times => 3) for @shown;
+$node->safe_psql('postgres', 'CREATE SCHEMA live; IMPORT FOREIGN SCHEMA api LIMIT TO (orders) FROM SERVER hub INTO live');
+my $shown = join ', ', map {"$_->[0] $_->[2]"} @shown;
+my $states = q{SELECT string_agg(concat_ws(' ', remote_id, state), ', ' ORDER BY remote_id) FROM};
+is($node->safe_psql('postgres', "$states cs_orders()"), $shown, 'the states of a list, by every word');
+is($node->safe_psql('postgres', "$states live.orders"), $shown, 'and in the foreign table');
+is($node->safe_psql('postgres', "$states live.orders WHERE state = 'shipped'"), 'a shipped, b shipped', 'where they can be asked for');
+is($node->safe_psql('postgres', "$states live.orders WHERE order_number LIKE 'N-%'"), $shown, 'with what only details say');
+is($node->safe_psql('postgres', "$states live.orders WHERE remote_id = 'b'"), 'b shipped', 'of a single one');
+is($node->safe_psql('postgres', "$states live.orders WHERE remote_id = 'b' AND item_count IS NULL"), 'b shipped', 'with what only the list says');
+$partner->clear;
+
 # Times that no partner can read.
 my $none = '{"success": true, "data": {"orders": [], "pagination": {"page": 1, "pageSize": 1, "totalCount": 0, "hasMore": false}}}';
 for my $case ([ '-infinity' ], [ '0044-03-15 00:00+00 BC' ], [ '1999-12-31 23:59:59+00' ],
