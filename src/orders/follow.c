@@ -403,6 +403,7 @@ cs_record_followed(CsTransfer *transfer)
 	nulls[4 + CS_ANSWER_COLUMNS] = beside.id ? ' ' : 'n';
 	values[5 + CS_ANSWER_COLUMNS] = TimestampTzGetDatum(cs_transfer_asked_at(transfer));
 	cs_state_run(&order_followed, values, nulls);
+	cs_list_asked_singly(transfer, NULL);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, NULL);
 }
 
@@ -447,6 +448,7 @@ cs_record_not_followed(CsTransfer *transfer, const CsFailure *failure)
 		return;
 	}
 	cs_count_failure();
+	cs_list_asked_singly(transfer, failure);
 	record_in_vain(transfer, failure);
 	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
 }

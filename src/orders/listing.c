@@ -9,7 +9,9 @@
  * wanted.  What became due since a list was read has a list of its own.
  *
  * A row that cannot be read is passed over, and a list that cannot be read
- * counts as one that shows nothing: the orders are asked for one by one.
+ * counts as one that shows nothing: the orders are asked for one by one.  So
+ * does a list that fails as all of a partner may: the first orders that are
+ * asked for tell whether it is the list alone.
  */
 #include "postgres.h"
 
@@ -33,6 +35,7 @@ typedef struct Listed
 	Oid			serverid;
 	TimestampTz due_by;
 	bool		orders_left;	/* found by the present look */
+	bool		in_doubt;		/* it failed, and no order was had since */
 } Listed;
 
 static List *listed_servers = NIL;	/* of Listed */
@@ -52,7 +55,7 @@ listed_server(Oid serverid)
 	return NULL;
 }
 
-static void
+static Listed *
 remember_listed(Oid serverid, TimestampTz due_by)
 {
 	Listed	   *listed = listed_server(serverid);
@@ -67,6 +70,15 @@ remember_listed(Oid serverid, TimestampTz due_by)
 		MemoryContextSwitchTo(old);
 	}
 	listed->due_by = due_by;
+	listed->in_doubt = false;
+	return listed;
+}
+
+static void
+forget_listed(Listed *listed)
+{
+	listed_servers = list_delete_ptr(listed_servers, listed);
+	pfree(listed);
 }
 
 void
@@ -88,8 +100,7 @@ cs_list_look_ended(void)
 
 		if (listed->orders_left)
 			continue;
-		listed_servers = list_delete_nth_cell(listed_servers, i);
-		pfree(listed);
+		forget_listed(listed);
 	}
 }
 
@@ -173,23 +184,54 @@ is_useless(const CsTransfer *transfer, const CsFailure *failure)
 	return failure->kind == CS_FAILURE_MALFORMED || failure->kind == CS_FAILURE_TOO_LARGE;
 }
 
+/* Or did it fail as everything of a partner may fail for a while? */
+static bool
+is_outage(const CsFailure *failure)
+{
+	return failure->kind == CS_FAILURE_TIMEOUT || failure->kind == CS_FAILURE_CONNECTION_LOST ||
+		(failure->kind == CS_FAILURE_REFUSED && failure->status >= 500 && failure->retry_after_ms < 0);
+}
+
+static void
+put_off(const CsAccount *account, const CsFailure *failure)
+{
+	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
+
+	ask_server_later(account->server, Max(after, failure->retry_after_ms));
+}
+
 void
 cs_record_not_listed(const CsTransfer *transfer, const CsFailure *failure)
 {
 	const CsAccount *account = transfer->account;
-	int64		after = Max(CS_ASK_AGAIN_MS, account->poll_interval_s * INT64CONST(1000));
 
 	cs_count_failure();
-	if (!is_useless(transfer, failure))
+	if (!is_useless(transfer, failure) && !is_outage(failure))
 	{
-		ask_server_later(account->server, Max(after, failure->retry_after_ms));
+		put_off(account, failure);
 		return;
 	}
 	ereport(LOG,
 			(errcode(failure->sqlstate),
 			 errmsg("could not follow orders by the list of server \"%s\": %s", account->server,
 					failure->message)));
-	remember_listed(account->serverid, transfer->due_by);
+	remember_listed(account->serverid, transfer->due_by)->in_doubt = is_outage(failure);
+}
+
+void
+cs_list_asked_singly(const CsTransfer *transfer, const CsFailure *failure)
+{
+	Listed	   *listed = listed_server(transfer->account->serverid);
+
+	if (listed == NULL || !listed->in_doubt)
+		return;
+	if (failure && (is_outage(failure) || failure->delivery == CS_DELIVERY_NOT_SENT))
+	{
+		put_off(transfer->account, failure);
+		forget_listed(listed);
+	}
+	else
+		listed->in_doubt = false;
 }
 
 /* Are there pages after this one, and are they worth it? */
@@ -256,5 +298,5 @@ cs_record_listed(CsTransfer *transfer)
 		plan_page(account->serverid, account->userid, transfer->since, transfer->due_by,
 				  transfer->page + 1, transfer->wanted);
 	else
-		remember_listed(account->serverid, transfer->due_by);
+		(void) remember_listed(account->serverid, transfer->due_by);
 }

@@ -246,8 +246,11 @@ CREATE FUNCTION cs_internal.order_delayed(order_id bigint, after interval, e cs_
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  -- Cancelling may go on for long: a quarter of the time that it took so far, up to five minutes.
   UPDATE cs_internal.orders AS t
-     SET next_attempt_at = clock_timestamp() + after, error = e
+     SET next_attempt_at = clock_timestamp() + CASE t.state WHEN 'cancelling'
+           THEN greatest(after, least((clock_timestamp() - t.changed_at) / 4, interval '5 minutes')) ELSE after END,
+         error = e
    WHERE t.id = order_id AND t.state IN ('queued', 'cancelling');
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'delayed');

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 96);
+SELECT plan(3 * 13 * 19 + 100);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -250,6 +250,18 @@ SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{o
 SELECT is(o.poll_at > now(), true, 'it is followed on') FROM cs_internal.orders AS o JOIN orphan USING (id);
 SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{old}', '{shipped}', '{NULL}', '1 min')), 0::bigint, 'listed as shipped long ago');
 SELECT is(o.poll_at, NULL, 'it is not') FROM cs_internal.orders AS o JOIN orphan USING (id);
+
+-- A cancellation that fails is tried ever more rarely.
+CREATE FUNCTION pg_temp.delayed(in_state text, age interval) RETURNS interval LANGUAGE plpgsql AS $$
+DECLARE
+  order_id bigint := pg_temp.order_in(in_state);
+BEGIN
+  UPDATE cs_internal.orders AS o SET changed_at = clock_timestamp() - age WHERE o.id = order_id;
+  PERFORM cs_internal.order_delayed(order_id, '2 s', NULL);
+  RETURN (SELECT date_trunc('second', o.next_attempt_at - clock_timestamp() + interval '0.5 s') FROM cs_internal.orders AS o WHERE o.id = order_id);
+END $$;
+SELECT is(pg_temp.delayed(s, a::interval), d::interval, format('%s for %s: again after %s', s, a, d))
+  FROM (VALUES ('cancelling', '4 s', '2 s'), ('cancelling', '4 min', '1 min'), ('cancelling', '1 day', '5 min'), ('queued', '1 day', '2 s')) AS v (s, a, d);
 
 SELECT * FROM finish();
 ROLLBACK;

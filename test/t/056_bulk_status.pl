@@ -98,11 +98,11 @@ $sandbox->faults({ action => 'status', status => 500, method => 'GET', path => '
 look(@there);
 wait_until_looked();
 is(pages(), '1 2', 'after a page that fails the list is left');
-is(order_count($node, q{state = 'approved'}), 4, 'and what it did not show is not known yet');
+is(order_count($node, q{state = 'approved'}), 6, 'and what it did not show is asked for one by one');
 $sandbox->no_faults;
 look(@there);
-wait_for($node, q{SELECT count(*) = 6 FROM cs_orders WHERE state = 'approved'});
-is(pages(), '1 2 3', 'but is the next time');
+wait_until_looked();
+is(pages(), '1 2 3', 'once: the next time it is a list');
 
 # ---- a time that says nothing ----
 
@@ -212,6 +212,28 @@ look(@mine);
 wait_until_looked();
 is(singles(), join(' ', sort $changed, $unchanged), 'so is what is no JSON');
 $sandbox->no_faults;
+
+# ---- a list that fails ----
+
+for my $fault ({ action => 'status', status => 500 }, { action => 'drop_after' })
+{
+	$log_size = -s $node->logfile;
+	$sandbox->faults({ %$fault, method => 'GET', path => '/orders$' });
+	look(@mine);
+	wait_until_looked();
+	is(pages(), '1', "a list that fails ($fault->{action})");
+	is(singles(), join(' ', sort $changed, $unchanged), 'while the orders can be had is given up for them');
+	like(slurp_file($node->logfile, $log_size), qr/could not follow orders by the list of server "hub": /, 'which is told');
+
+	# All of the partner fails: it is not asked for each of many orders.
+	$sandbox->faults({ %$fault, method => 'GET', path => '/orders' });
+	look(@there);
+	wait_until_looked();
+	is(pages(), '1', 'if all fails');
+	cmp_ok(scalar(my @asked = $sandbox->requests(@single)), '<=', 2 * 32, 'not every order is asked for');
+	$sandbox->no_faults;
+	$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET error = NULL, failing_since = NULL WHERE failing_since IS NOT NULL});
+}
 
 # ---- an order that cannot be asked for ----
 
