@@ -250,6 +250,9 @@ BEGIN
      SET discontinued_at = now(), detail_due = false, detail_failed_at = NULL, detail_fingerprint = NULL
    WHERE m.server = account AND m.model_id = model AND m.discontinued_at IS NULL;
   GET DIAGNOSTICS discontinued = ROW_COUNT;
+  -- If it was not any more, its detail is not due for ever.
+  UPDATE cs_internal.models AS m SET detail_due = false, detail_failed_at = NULL
+   WHERE m.server = account AND m.model_id = model AND m.detail_due;
 
   skus := cs_internal.discontinue_variations(account, ARRAY(
     SELECT v.variation_id FROM cs_internal.variations AS v

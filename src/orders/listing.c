@@ -188,8 +188,9 @@ is_useless(const CsTransfer *transfer, const CsFailure *failure)
 static bool
 is_outage(const CsFailure *failure)
 {
-	return failure->kind == CS_FAILURE_TIMEOUT || failure->kind == CS_FAILURE_CONNECTION_LOST ||
-		(failure->kind == CS_FAILURE_REFUSED && failure->status >= 500 && failure->retry_after_ms < 0);
+	if (failure->kind == CS_FAILURE_REFUSED)
+		return failure->status >= 500 && failure->retry_after_ms < 0;
+	return failure->kind == CS_FAILURE_TIMEOUT || failure->kind == CS_FAILURE_CONNECTION_LOST;
 }
 
 static void

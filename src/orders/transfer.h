@@ -279,7 +279,10 @@ extern int64 cs_list_wanted(Oid serverid, const char *server, int64 due);
 extern void cs_list_look_begins(void);
 extern void cs_list_look_ended(void);
 
-/* An order was asked for by itself; 'failure' NULL: and answered.  Where the list failed, that tells more. */
+/*
+ * An order was asked for by itself, and answered unless there is a failure:
+ * where the list failed, that tells more.
+ */
 extern void cs_list_asked_singly(const CsTransfer *transfer, const CsFailure *failure);
 
 /* cancel.c, follow.c: inside a part; a caller's request. */

@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(65);
+SELECT plan(69);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -129,6 +129,14 @@ SELECT is((SELECT concat_ws(' ', added, changed) FROM cs_internal.merge_models('
 SELECT set_eq($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, ARRAY['m'], 'whose detail is due');
 SELECT is(detail(100, variation('v1', 1, 8.18), variation('v2', 2, 9)), '2 0 0 0', 'its detail brings variations');
 SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, 'and is due no longer');
+SAVEPOINT due;
+UPDATE cs_internal.models SET detail_due = true;
+SELECT is(cs_internal.detail_unread('hub', 'm', 'no'), NULL, 'one that could not be read');
+SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, 'is not asked for with the others');
+UPDATE cs_internal.models SET discontinued_at = now();
+SELECT is((SELECT discontinued FROM cs_internal.discontinue_model('hub', 'm')), 0::bigint, 'one that is gone again');
+SELECT is((SELECT concat_ws(' ', detail_due, detail_failed_at) FROM cs_internal.models), 'f', 'is not due for ever');
+ROLLBACK TO due;
 SELECT is(detail(101, variation('v1', 10, 8.20)), '0 1 0 1',
   'a detail that names one changed variation of two: the other is no longer on offer');
 SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), 11.18, 'blank cost + print charges + handling fee');
