@@ -38,9 +38,15 @@ static CsStatement begin_statement = {
 };
 
 static CsStatement due_statement = {
-	.sql = "SELECT d FROM cs_internal.details_due($1, $2, $3, $4) AS d",
-	.nargs = 4,
-	.argtypes = {TEXTOID, BOOLOID, TEXTOID, INT8OID},
+	.sql = "SELECT d FROM cs_internal.details_due($1, $2, $3) AS d",
+	.nargs = 3,
+	.argtypes = {TEXTOID, TEXTOID, INT8OID},
+};
+
+static CsStatement failed_statement = {
+	.sql = "SELECT d FROM cs_internal.details_failed($1, $2) AS d",
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
 };
 
 static CsStatement unseen_statement = {
@@ -371,9 +377,8 @@ look_up_ids(CsRun *run, CsStatement *statement, Datum *values, char **ids)
 static int
 look_up_due(Details *details, char **ids)
 {
-	Datum		values[4] = {
+	Datum		values[3] = {
 		details->run->server,
-		BoolGetDatum(details->of_failed),
 		CStringGetTextDatum(details->due_position),
 		Int64GetDatum(BATCH),
 	};
@@ -457,18 +462,29 @@ begin_details(CsRun *run)
 	cs_run_commit(run);
 }
 
-/* At the end: whatever becomes of them, the run is complete. */
+/*
+ * At the end: whatever becomes of them, the run is complete.  Those that were
+ * tried longest ago go first, so that each has its turn although the run gives
+ * up; a batch that begins as the one before is the end.
+ */
 static void
 refresh_failed(Details *details)
 {
+	CsRun	   *run = details->run;
+	Datum		values[2] = {run->server, Int64GetDatum(BATCH)};
 	char	   *ids[BATCH];
+	char	   *before = NULL;
 	int			n;
 
 	details->of_failed = true;
 	details->failures = 0;
-	details->due_position[0] = '\0';
-	while (details->failures < FAILURES_IN_A_ROW && (n = look_up_due(details, ids)) > 0)
+	while (details->failures < FAILURES_IN_A_ROW &&
+		   (n = look_up_ids(run, &failed_statement, values, ids)) > 0 &&
+		   (before == NULL || strcmp(before, ids[0]) != 0))
+	{
+		before = MemoryContextStrdup(run->cxt, ids[0]);
 		refresh_models(details, ids, n, false);
+	}
 }
 
 void

@@ -100,28 +100,36 @@ COMMENT ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) IS
 'The list is complete, and so many rows are done; the details follow: those that are due, and as many of the others as the budget says (NULL: a twentieth; an entire run: all of them), those unseen for longest.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_details(text, bigint, bigint) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.details_due(account text, failed boolean, after text, at_most bigint) RETURNS SETOF text
+CREATE FUNCTION cs_internal.details_due(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET jit = off
 AS $$
 BEGIN
-  IF failed THEN
-    RETURN QUERY
-    SELECT m.model_id FROM cs_internal.models AS m
-     WHERE m.server = account AND m.detail_due AND m.model_id > after
-       AND m.detail_failed_at < (SELECT r.started_at FROM cs_internal.catalog_runs AS r WHERE r.server = account)
-     ORDER BY m.model_id LIMIT at_most;
-  ELSE
-    RETURN QUERY
-    SELECT m.model_id FROM cs_internal.models AS m
-     WHERE m.server = account AND m.detail_due AND m.model_id > after AND m.detail_failed_at IS NULL
-     ORDER BY m.model_id LIMIT at_most;
-  END IF;
+  RETURN QUERY
+  SELECT m.model_id FROM cs_internal.models AS m
+   WHERE m.server = account AND m.detail_due AND m.model_id > after AND m.detail_failed_at IS NULL
+   ORDER BY m.model_id LIMIT at_most;
 END $$;
-COMMENT ON FUNCTION cs_internal.details_due(text, boolean, text, bigint) IS
-'Models whose detail is to be asked for, in the order of their ids, at most so many after one. failed: those whose last try, in an earlier run, failed; else those of which nothing of that kind is known.';
-REVOKE ALL ON FUNCTION cs_internal.details_due(text, boolean, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.details_due(text, text, bigint) IS
+'Models whose detail is to be asked for, in the order of their ids, at most so many after one; without those whose last try failed.';
+REVOKE ALL ON FUNCTION cs_internal.details_due(text, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.details_failed(account text, at_most bigint) RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET jit = off
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT m.model_id FROM cs_internal.models AS m
+   WHERE m.server = account AND m.detail_due AND (m.discontinued_at IS NULL OR m.absent_run IS NULL)
+     AND m.detail_failed_at < (SELECT r.started_at FROM cs_internal.catalog_runs AS r WHERE r.server = account)
+   ORDER BY m.detail_failed_at, m.model_id LIMIT at_most;
+END $$;
+COMMENT ON FUNCTION cs_internal.details_failed(text, bigint) IS
+'Models whose detail is to be asked for and whose last try, in an earlier run, failed: at most so many, those that were tried longest ago.';
+REVOKE ALL ON FUNCTION cs_internal.details_failed(text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.details_unseen(account text, after text, at_most bigint) RETURNS SETOF text
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 100

@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(69);
+SELECT plan(71);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -126,13 +126,20 @@ CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
 SELECT is((SELECT concat_ws(' ', added, changed) FROM cs_internal.merge_models('hub',
   ARRAY[jsonb_populate_record(NULL::cs_internal.model_row, '{"fingerprint": 1, "model_id": "m", "name": "Shirt"}')])),
   '1 0', 'a new model');
-SELECT set_eq($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, ARRAY['m'], 'whose detail is due');
+SELECT set_eq($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, ARRAY['m'], 'whose detail is due');
 SELECT is(detail(100, variation('v1', 1, 8.18), variation('v2', 2, 9)), '2 0 0 0', 'its detail brings variations');
-SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, 'and is due no longer');
+SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, 'and is due no longer');
 SAVEPOINT due;
 UPDATE cs_internal.models SET detail_due = true;
 SELECT is(cs_internal.detail_unread('hub', 'm', 'no'), NULL, 'one that could not be read');
-SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', false, '', 10) $$, 'is not asked for with the others');
+SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, 'is not asked for with the others');
+INSERT INTO cs_internal.models (server, model_id, fetched_at, fingerprint, detail_due, detail_failed_at)
+SELECT 'hub', 'm' || n, now(), 1, true, now() - n * interval '1 day' FROM generate_series(1, 3) AS n;
+SELECT cs_internal.refresh_begin('hub', false, 1);
+SELECT results_eq($$ SELECT * FROM cs_internal.details_failed('hub', 2) $$, ARRAY['m3', 'm2'], 'but last, and first what was tried longest ago');
+UPDATE cs_internal.models SET detail_failed_at = now() WHERE model_id = 'm3';
+SELECT results_eq($$ SELECT * FROM cs_internal.details_failed('hub', 2) $$, ARRAY['m2', 'm1'], 'and not twice in a run');
+DELETE FROM cs_internal.models WHERE model_id <> 'm';
 UPDATE cs_internal.models SET discontinued_at = now();
 SELECT is((SELECT discontinued FROM cs_internal.discontinue_model('hub', 'm')), 0::bigint, 'one that is gone again');
 SELECT is((SELECT concat_ws(' ', detail_due, detail_failed_at) FROM cs_internal.models), 'f', 'is not due for ever');

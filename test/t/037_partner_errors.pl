@@ -203,6 +203,11 @@ unlike($told, qr/ERROR/, 'whatever becomes of those that have failed before, the
 is(() = $told =~ /^WARNING/mg, 10, 'though so many in a row are not asked for once more');
 is((split / /, join ' ', map { m{/models/(\w+)$} ? $1 : () } @asked)[0], 'q', 'and they go last');
 is(sql(q{SELECT state FROM cs_catalog_status WHERE server = 'models'}), 'complete', 'time after time');
+my %tried = map { $_ => 1 } $told =~ /^WARNING: .* model "(\w)"/mg;
+$told = refreshed_models(3, %details, q => detail('q'));
+$tried{$_}++ for $told =~ /^WARNING: .* model "(\w)"/mg;
+is(join(' ', sort keys %tried), join(' ', grep { sql("SELECT detail_due FROM cs_internal.models WHERE server = 'models' AND model_id = '$_'") eq 't' } 'a' .. 'q'),
+	'but each in its turn');
 $told = refreshed_models(3, map { $_ => detail($_) } 'a' .. 'q');
 unlike($told, qr/ERROR|WARNING/, 'until they are there');
 is(sql(q{SELECT count(*) FROM cs_internal.models WHERE server = 'models' AND (detail_due OR detail_failed_at IS NOT NULL)}), 0, 'and as all others');
