@@ -74,6 +74,12 @@ static CsStatement unread_statement = {
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID},
 };
 
+static CsStatement anew_statement = {
+	.sql = "SELECT FROM cs_internal.refresh_anew($1)",
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
 static CsStatement balance_statement = {
 	.sql = "SELECT b FROM cs_internal.merge_balance($1, $2) AS b",
 	.nargs = 2,
@@ -108,6 +114,7 @@ typedef struct Details
 	char	   *due_position;	/* the last one that was due */
 	int			failures;		/* in a row */
 	bool		of_failed;		/* those whose last try failed */
+	bool		any_read;		/* in this session */
 	MemoryContext call_cxts[TURNS]; /* the detail being stored, and those on the wire */
 } Details;
 
@@ -280,6 +287,26 @@ is_of_one_model(const CsFailure *failure)
 		is_silence(failure);
 }
 
+/*
+ * A session that could read no detail leaves the run no checkpoint: the next one
+ * begins with the list, which else is not read for as long as details fail.
+ */
+static void
+give_up(const Details *details, const CsFailure *failure)
+{
+	CsRun	   *run = details->run;
+
+	if (!details->any_read && run->commit)
+	{
+		cs_run_enter(run);
+		cs_state_run(&anew_statement, &run->server, NULL);
+		run->wrote = true;
+		cs_run_leave(run);
+		cs_run_commit(run);
+	}
+	cs_failure_throw(failure);
+}
+
 /* The model's detail could not be had or read: that is told, and the run goes on. */
 static void
 pass_over_model(Details *details, const char *model, const CsFailure *failure)
@@ -296,7 +323,7 @@ pass_over_model(Details *details, const char *model, const CsFailure *failure)
 	details->failures += is_silence(failure) ? FAILURES_OF_SILENCE : 1;
 	if (!is_of_one_model(failure) ||
 		(details->failures >= FAILURES_IN_A_ROW && !details->of_failed))
-		cs_failure_throw(failure);
+		give_up(details, failure);
 	cs_run_enter(run);
 	cs_state_run(&unread_statement, values, NULL);
 	code = cs_run_result_text(run, "code");
@@ -332,6 +359,7 @@ take_detail(Details *details, int turn, CsCall *call, const char *model)
 		return;
 	}
 	details->failures = 0;
+	details->any_read = true;
 }
 
 static void

@@ -221,6 +221,18 @@ COMMENT ON FUNCTION cs_internal.refresh_complete(text, bigint, boolean) IS
 'Every page (so many) and every detail of the run was read; sound: no row came twice.';
 REVOKE ALL ON FUNCTION cs_internal.refresh_complete(text, bigint, boolean) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.refresh_anew(account text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  UPDATE cs_internal.catalog_runs AS r SET phase = 'list', "position" = NULL
+   WHERE r.server = account AND r.state = 'running';
+END $$;
+COMMENT ON FUNCTION cs_internal.refresh_anew(text) IS
+'The running refresh is not to be gone on with: the next one begins with the list.';
+REVOKE ALL ON FUNCTION cs_internal.refresh_anew(text) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.refresh_failed(account text, message text, anew boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

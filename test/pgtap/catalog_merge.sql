@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(71);
+SELECT plan(73);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -135,7 +135,7 @@ SELECT is(cs_internal.detail_unread('hub', 'm', 'no'), NULL, 'one that could not
 SELECT is_empty($$ SELECT * FROM cs_internal.details_due('hub', '', 10) $$, 'is not asked for with the others');
 INSERT INTO cs_internal.models (server, model_id, fetched_at, fingerprint, detail_due, detail_failed_at)
 SELECT 'hub', 'm' || n, now(), 1, true, now() - n * interval '1 day' FROM generate_series(1, 3) AS n;
-SELECT cs_internal.refresh_begin('hub', false, 1);
+SELECT FROM cs_internal.refresh_begin('hub', false, 1);
 SELECT results_eq($$ SELECT * FROM cs_internal.details_failed('hub', 2) $$, ARRAY['m3', 'm2'], 'but last, and first what was tried longest ago');
 UPDATE cs_internal.models SET detail_failed_at = now() WHERE model_id = 'm3';
 SELECT results_eq($$ SELECT * FROM cs_internal.details_failed('hub', 2) $$, ARRAY['m2', 'm1'], 'and not twice in a run');
@@ -157,6 +157,14 @@ UPDATE cs_internal.variations SET blank_cost = NULL WHERE sku = 'V-v1';
 SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), NULL, 'without a blank cost nothing is known of the whole');
 SELECT is(cs_item_cost('V-v1'), NULL, 'nor of the item alone');
 SELECT is(cs_item_cost('SKU-c'), 0.13, 'while a cup costs its unit price');
+
+-- ---- Where a run goes on ----
+SELECT FROM cs_internal.refresh_begin('hub', false, 1);
+UPDATE cs_internal.catalog_runs SET phase = 'details' WHERE server = 'hub';
+SELECT FROM cs_internal.refresh_failed('hub', 'why', false);
+SELECT ok(b.resumed, 'a run that failed goes on with the details') FROM cs_internal.refresh_begin('hub', false, 1) AS b;
+SELECT FROM cs_internal.refresh_anew('hub'), cs_internal.refresh_failed('hub', 'why', false);
+SELECT ok(NOT b.resumed, 'unless it could read none') FROM cs_internal.refresh_begin('hub', false, 1) AS b;
 
 -- ---- What is looked at for what is absent, in a table that was just filled ----
 CREATE SERVER large FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
