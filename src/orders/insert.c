@@ -27,6 +27,7 @@
 #include "catalog/pg_am.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/inval.h"
@@ -96,10 +97,24 @@ is_arbiter(const Target *learnt, Relation index, const IndexInfo *info)
 		 (first == external_id && second == server));
 }
 
+static bool
+is_function(Oid function, void *context)
+{
+	return true;
+}
+
+/* A field of a column calls none. */
+static bool
+calls_function(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, is_function, NULL) ||
+							expression_tree_walker(node, calls_function, context));
+}
+
 /*
  * Keeps what the executor knows of the indexes, but not the indexes open.
- * Kinds of index that cache things over insertions, and expressions, whose
- * functions may change unnoticed, are left to the executor.
+ * Kinds of index that cache things over insertions, and expressions with
+ * functions, which may change unnoticed, are left to the executor.
  */
 static void
 learn_indexes(Target *learnt)
@@ -112,7 +127,8 @@ learn_indexes(Target *learnt)
 		Relation	index = relinfo->ri_IndexRelationDescs[i];
 		IndexInfo  *info = relinfo->ri_IndexRelationInfo[i];
 
-		if (index->rd_rel->relam != BTREE_AM_OID || info->ii_Expressions != NIL)
+		if (index->rd_rel->relam != BTREE_AM_OID ||
+			calls_function((Node *) info->ii_Expressions, NULL))
 			learnt->is_plain = false;
 		else if (is_arbiter(learnt, index, info))
 			learnt->arbiters = lappend_oid(learnt->arbiters, RelationGetRelid(index));

@@ -12,7 +12,7 @@ CREATE FUNCTION pg_temp.ship_to(erp) RETURNS jsonb LANGUAGE sql AS $$
 CREATE TRIGGER submit AFTER INSERT ON erp FOR EACH ROW EXECUTE FUNCTION
   cs_submit_order('server=hub', 'external_id=po', 'lines=pg_temp.lines_of()', 'ship_to=pg_temp.ship_to()');
 
-SELECT plan(26);
+SELECT plan(27);
 
 -- ---- what is in the row ----
 
@@ -32,6 +32,9 @@ SELECT is((SELECT to_jsonb(o) - 'id' - 'origin' - 'created_at' - 'changed_at' - 
   'what is given, and the defaults of the table');
 SELECT ok(id = currval('cs_internal.order_id') AND origin = cs_internal.origin() AND created_at = now() AND changed_at = now()
   AND next_attempt_at = now(), 'those that are computed, too') FROM cs_internal.orders;
+
+SELECT is((SELECT count(*) FROM pg_backend_memory_contexts WHERE ident LIKE 'INSERT INTO cs_internal.orders%'), 0::bigint,
+  'without a statement, whatever indexes there are');
 
 INSERT INTO erp SELECT 'bulk' || n, 1 + n % 7 FROM generate_series(1, 500) AS n;
 SELECT is((SELECT count(*) FROM cs_internal.orders WHERE external_id LIKE 'bulk%'), 500::bigint, '500 rows of one INSERT');
