@@ -204,7 +204,10 @@ extern Datum cs_work_column(SPITupleTable *rows, uint64 row, int column, bool *i
 
 /* ---- the parts of the worker's steps, each in its own file ---- */
 
-/* places.c: false if the account of an order has no place in its budget now. */
+/*
+ * places.c: false if an order has to wait for a place in its account's budget.
+ * True also if it may not wait that long, which its call says.
+ */
 extern bool cs_place_take(CsTransfer *transfer);
 extern bool cs_places_awaited(Oid serverid);	/* by orders of that server, or of any */
 extern long cs_places_wait_ms(void);	/* until the first should ask again; -1: none waits */
