@@ -180,8 +180,7 @@ static bool
 ask_role_later(const char *server, const char *role, const CsFailure *failure)
 {
 	static CsStatement poll_later = {
-		"SELECT cs_internal.orders_of_role_poll_later($1, $2, $3)", 3,
-		{TEXTOID, TEXTOID, INTERVALOID}
+		"SELECT cs_internal.orders_poll_later($1, $2, $3)", 3, {TEXTOID, INTERVALOID, TEXTOID}
 	};
 	Datum		values[3];
 	bool		isnull;
@@ -192,8 +191,8 @@ ask_role_later(const char *server, const char *role, const CsFailure *failure)
 					failure->message)));
 	cs_count_failure();
 	values[0] = CStringGetTextDatum(server);
-	values[1] = CStringGetTextDatum(role);
-	values[2] = cs_work_interval(ROLE_AGAIN_MS);
+	values[1] = cs_work_interval(ROLE_AGAIN_MS);
+	values[2] = CStringGetTextDatum(role);
 	cs_state_run(&poll_later, values, NULL);
 	return DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull)) > 0;
 }

@@ -372,19 +372,3 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_designs_added(bigint, integer, text, jsonb) IS
 'Keeps in the history what the partner answered to more designs for a line: all designs of the item and the new cost.';
 REVOKE ALL ON FUNCTION cs_internal.order_designs_added(bigint, integer, text, jsonb) FROM PUBLIC;
-
-CREATE FUNCTION cs_internal.orders_of_role_poll_later(server text, role text, after interval) RETURNS bigint
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  moment timestamptz := clock_timestamp();
-  delayed bigint;
-BEGIN
-  UPDATE cs_internal.orders AS o
-     SET poll_at = clock_timestamp() + after
-   WHERE o.server = orders_of_role_poll_later.server AND o.poll_at <= moment AND o.created_by = role;
-  GET DIAGNOSTICS delayed = ROW_COUNT;
-  RETURN delayed;
-END $$;
-COMMENT ON FUNCTION cs_internal.orders_of_role_poll_later(text, text, interval) IS
-'The role that placed them cannot ask for its orders: try again later. Returns how many are due no more.';
-REVOKE ALL ON FUNCTION cs_internal.orders_of_role_poll_later(text, text, interval) FROM PUBLIC;

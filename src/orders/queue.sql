@@ -179,21 +179,25 @@ COMMENT ON FUNCTION cs_internal.orders_to_ask(text, integer) IS
 'Orders of a server to look at now, the oldest knowledge first.';
 REVOKE ALL ON FUNCTION cs_internal.orders_to_ask(text, integer) FROM PUBLIC;
 
-CREATE FUNCTION cs_internal.orders_poll_later(server text, after interval) RETURNS void
+CREATE FUNCTION cs_internal.orders_poll_later(server text, after interval, role text DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   moment timestamptz := clock_timestamp();
+  delayed bigint;
 BEGIN
   WITH free AS (
     SELECT o.id FROM cs_internal.orders AS o
-     WHERE o.server = orders_poll_later.server AND o.poll_at <= moment
+     WHERE o.server = orders_poll_later.server AND o.poll_at <= moment AND (role IS NULL OR o.created_by = role)
        FOR NO KEY UPDATE SKIP LOCKED
   )
   UPDATE cs_internal.orders AS o SET poll_at = clock_timestamp() + after FROM free AS f WHERE o.id = f.id;
+  GET DIAGNOSTICS delayed = ROW_COUNT;
+  RETURN delayed;
 END $$;
-COMMENT ON FUNCTION cs_internal.orders_poll_later(text, interval) IS
-'The partner''s list could not be had: try again later, but for orders that somebody has locked.';
-REVOKE ALL ON FUNCTION cs_internal.orders_poll_later(text, interval) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.orders_poll_later(text, interval, text) IS
+'The partner''s list could not be had, or the role that placed the orders cannot ask for them: try again later, but for '
+'orders that somebody has locked. Returns how many are due no more.';
+REVOKE ALL ON FUNCTION cs_internal.orders_poll_later(text, interval, text) FROM PUBLIC;
 
 -- When there is something to do next, if nobody wakes the worker.
 CREATE FUNCTION cs_internal.next_due(grace interval) RETURNS timestamptz

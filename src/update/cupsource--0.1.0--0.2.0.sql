@@ -53,6 +53,7 @@ DROP FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error)
 DROP FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval);
 DROP FUNCTION cs_internal.order_followed(bigint, text, cs_internal.remote_order, jsonb, interval);
 DROP FUNCTION cs_internal.poll_next(text, timestamptz, interval);
+DROP FUNCTION cs_internal.orders_poll_later(text, interval);
 DROP FUNCTION cs_internal.orders_listed(text, text[], text[], timestamptz[], interval);
 DROP FUNCTION cs_internal.order_row(bigint);
 DROP FUNCTION cs_internal.order_to_resubmit(bigint);
