@@ -86,6 +86,7 @@ COMMENT ON VIEW @extschema@.cs_shipments IS
 'The parcels of each order, as the partner last showed them. cs_order_tracking(id) asks now.';
 GRANT SELECT ON @extschema@.cs_shipments TO PUBLIC;
 
+-- Written so that the indexes of what waits and of what is in doubt find it among all orders.
 CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
   SELECT o.id AS order_id, o.server, o.external_id, o.state,
          CASE WHEN o.state OPERATOR(pg_catalog.=) 'uncertain'
@@ -102,8 +103,9 @@ CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
          CASE WHEN o.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'cancelling'])
               THEN o.next_attempt_at END AS until
     FROM cs_internal.orders AS o
-    JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server
-   WHERE o.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'sending', 'cancelling', 'uncertain']);
+   WHERE o.server OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT v.server FROM cs_internal.visible_servers AS v))
+     AND (o.next_attempt_at IS NOT NULL OR o.state OPERATOR(pg_catalog.=) 'uncertain')
+     AND o.state OPERATOR(pg_catalog.=) ANY (ARRAY['queued', 'sending', 'cancelling', 'uncertain']);
 COMMENT ON VIEW @extschema@.cs_queue IS
 'Orders that wait: for their turn, for an answer, for another try, or for a person; why, and until when at the earliest.';
 GRANT SELECT ON @extschema@.cs_queue TO PUBLIC;

@@ -1,7 +1,7 @@
 -- An order is found by what it may be called, and nobody reads all orders for it:
 -- neither once there are many, nor with plans that were made while there were none.
 BEGIN;
-SELECT plan(19);
+SELECT plan(22);
 
 CREATE SERVER hub FOREIGN DATA WRAPPER cupsource OPTIONS (api 'customhub-v1');
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
@@ -63,6 +63,14 @@ SELECT throws_ok($$ SELECT cs_internal.order_not_replaced(9) $$, 'PA012', 'order
 SELECT cmp_ok(pg_temp.reading($$ SELECT * FROM cs_internal.order_find('po-77', NULL, NULL, 10) $$), '<=', 4::bigint, 'a text is looked up in the indexes');
 SELECT cmp_ok(pg_temp.reading($$ SELECT * FROM cs_internal.order_find(NULL, 77, NULL, 10) $$), '<=', 4::bigint, 'so is a local id');
 SELECT cmp_ok(pg_temp.reading($$ SELECT cs_internal.order_not_replaced(77) $$), '<=', 4::bigint, 'and what replaces an order');
+-- What waits, is on the wire or is in doubt is few of all, whoever looks at it every second.
+INSERT INTO cs_internal.orders (id, server, external_id, state, lines, created_by, origin, next_attempt_at)
+SELECT n, 'hub', state, state, '[]', 'erp', cs_internal.origin(), due
+  FROM (VALUES (5001, 'queued', now()), (5002, 'sending', now()), (5003, 'cancelling', now()), (5004, 'uncertain', NULL)) AS w (n, state, due);
+SELECT is((SELECT string_agg(external_id, ' ' ORDER BY order_id) FROM cs_queue), 'queued sending cancelling uncertain', 'the queue shows these');
+SELECT cmp_ok(pg_temp.reading($$ SELECT * FROM cs_queue $$), '<=', 20::bigint, 'and does not read the others');
+SELECT cmp_ok(pg_temp.reading($$ SELECT * FROM cs_queue WHERE server = 'shop' $$), '<=', 20::bigint, 'nor does one account''s');
+
 SELECT cmp_ok(pg_temp.reading($$ SELECT count(*) FROM cs_internal.orders $$), '>=', 3000::bigint, 'while all orders are more');
 
 SELECT * FROM finish();
