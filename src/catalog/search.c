@@ -115,9 +115,9 @@ cs_sql_prune(PG_FUNCTION_ARGS)
 	};
 	CsStateScope scope;
 	TupleDesc	desc;
-	Datum		values[2];
+	Datum		values[3];
 	char		nulls[] = "  ";
-	bool		isnull[2];
+	bool		isnull[3];
 
 	PreventCommandIfReadOnly("cs_prune()");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -127,7 +127,7 @@ cs_sql_prune(PG_FUNCTION_ARGS)
 	nulls[1] = PG_ARGISNULL(0) ? 'n' : ' ';
 	cs_state_enter(&scope);
 	cs_state_run(&prune, values, nulls);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 3; i++)
 		values[i] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull[i]);
 	cs_state_leave(&scope);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull));

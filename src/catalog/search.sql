@@ -425,7 +425,8 @@ COMMENT ON FUNCTION @extschema@.cs_price_changes(timestamptz, text) IS
 
 -- ---- Retention ----
 
-CREATE FUNCTION cs_internal.prune(user_id oid, older_than interval, OUT prices bigint, OUT events bigint) RETURNS record
+CREATE FUNCTION cs_internal.prune(user_id oid, older_than interval, OUT prices bigint, OUT events bigint, OUT webhook_events bigint)
+RETURNS record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -447,14 +448,21 @@ BEGIN
      AND o.id = e.order_id AND o.state IN ('delivered', 'rejected', 'cancelled', 'failed')
      AND o.changed_at < cutoff AND e.at < cutoff;
   GET DIAGNOSTICS events = ROW_COUNT;
+  DELETE FROM cs_internal.webhook_events AS e
+   WHERE (entirely OR e.server = ANY (servers)) AND e.received_at < cutoff
+     AND NOT EXISTS (SELECT FROM cs_internal.orders AS o
+                      WHERE o.id = e.order_id
+                        AND (o.state NOT IN ('delivered', 'rejected', 'cancelled', 'failed') OR o.changed_at >= cutoff));
+  GET DIAGNOSTICS webhook_events = ROW_COUNT;
 END $$;
 COMMENT ON FUNCTION cs_internal.prune(oid, interval) IS 'What cs_prune does for a user.';
 REVOKE ALL ON FUNCTION cs_internal.prune(oid, interval) FROM PUBLIC;
 
-CREATE FUNCTION @extschema@.cs_prune(older_than interval, OUT prices bigint, OUT events bigint) RETURNS record
+CREATE FUNCTION @extschema@.cs_prune(older_than interval, OUT prices bigint, OUT events bigint, OUT webhook_events bigint) RETURNS record
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_prune';
 COMMENT ON FUNCTION @extschema@.cs_prune(interval) IS
-'Deletes prices that ended, and events of orders that ended and have not changed, longer ago than that, of the accounts that the user may use (a superuser: of '
-'all that there ever were); returns how many. Nothing else ever deletes them. Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler.';
+'Deletes prices that ended, events of orders that ended and have not changed, and webhooks received about those or about '
+'no order, longer ago than that, of the accounts that the user may use (a superuser: of all that there ever were); returns '
+'how many. Nothing else ever deletes them. Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler.';
 REVOKE ALL ON FUNCTION @extschema@.cs_prune(interval) FROM PUBLIC;

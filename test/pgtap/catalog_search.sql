@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(112);
+SELECT plan(113);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -213,28 +213,33 @@ INSERT INTO cs_internal.order_events (order_id, at, source, type)
 CREATE FUNCTION events() RETURNS text LANGUAGE sql AS
 $$ SELECT string_agg(format('%s %s', o.external_id, (SELECT count(*) FROM cs_internal.order_events AS e WHERE e.order_id = o.id)), ', ' ORDER BY o.external_id)
      FROM cs_internal.orders AS o $$;
+INSERT INTO cs_internal.webhook_events (server, event_id, at, payload, received_at, order_id, remote_id)
+  SELECT 'shop', format('%s %s', name, age), now(), '{}', now() - age * interval '1 day', o.id, name
+    FROM unnest('{old,young,open,nobody}'::text[]) AS name LEFT JOIN cs_internal.orders AS o ON o.external_id = name, unnest('{10,41}'::integer[]) AS age;
 SELECT is(cs_price_at('SKU-2', now() - interval '45 days'), 2.5, 'what is remembered of the past');
-SELECT is(cs_prune('1 year')::text, '(0,0)', 'nothing is so old');
+SELECT is(cs_prune('1 year')::text, '(0,0,0)', 'nothing is so old');
 -- Of other accounts than his a role deletes nothing.
 GRANT EXECUTE ON FUNCTION cs_prune TO buyer;
 SET LOCAL ROLE buyer;
 SELECT cs_prune('30 days')::text AS pruned \gset
 RESET ROLE;
-SELECT is(:'pruned'::text, '(0,0)', 'what is another one''s is not for a role to delete');
+SELECT is(:'pruned'::text, '(0,0,0)', 'what is another one''s is not for a role to delete');
 INSERT INTO cs_internal.price_history (server, item_id, valid_from, ended_at, unit_price)
   VALUES ('o''shop', '9', now() - interval '50 days', now() - interval '40 days', 2);
 SET LOCAL ROLE buyer;
 SELECT cs_prune('30 days')::text AS pruned \gset
 RESET ROLE;
-SELECT is(:'pruned'::text, '(1,0)', 'what is his is');
+SELECT is(:'pruned'::text, '(1,0,0)', 'what is his is');
 INSERT INTO cs_internal.orders (server, external_id, lines, created_by, origin, state, changed_at)
   VALUES ('dropped', 'unseen', '[]', 'me', 'here', 'delivered', now() - interval '40 days');
 INSERT INTO cs_internal.order_events (order_id, at, source, type)
   SELECT id, now() - interval '41 days', 'local', 'placed' FROM cs_internal.orders WHERE external_id = 'unseen';
-SELECT is(cs_prune('30 days')::text, '(1,3)', 'old prices go, and events of orders that ended long ago; for a superuser those of a dropped server, too');
+SELECT is(cs_prune('30 days')::text, '(1,3,2)', 'old prices go, events of orders that ended long ago, and webhooks about those or nothing; for a superuser those of a dropped server, too');
 SELECT is((SELECT count(*) FROM cs_internal.price_history), 3::bigint, 'the younger prices stay');
 SELECT is(concat_ws(' ', cs_price_at('SKU-2', now() - interval '45 days'), cs_price_at('SKU-2', now() + interval '1 s')), '3', 'and tell the same as before');
 SELECT is(events(), 'old 0, open 2, unseen 0, young 2', 'and so do events of orders that are under way, or ended lately');
+SELECT is((SELECT string_agg(event_id, ', ' ORDER BY event_id) FROM cs_internal.webhook_events), 'nobody 10, old 10, open 10, open 41, young 10, young 41',
+  'as do webhooks about these, and young ones');
 SELECT is((SELECT string_agg(proname, ' ') FROM pg_proc WHERE prosrc ~ 'DELETE FROM cs_internal\.(price_history|order_events)'), 'prune',
   'nothing else deletes either');
 
