@@ -512,6 +512,10 @@ BEGIN
   END IF;
   UPDATE cs_internal.orders AS t
      SET state = new_state, changed_at = clock_timestamp(), caller_xids = NULL,
+         -- Who wants it now decides for those who did not want it any more.
+         lost_at = CASE WHEN action = 'failed' THEN t.lost_at END,
+         cancel_requested_at = CASE WHEN action = 'failed' THEN t.cancel_requested_at END,
+         path = CASE WHEN action = 'retry' THEN 'queue' ELSE t.path END,
          remote_id = CASE WHEN action = 'placed' THEN found_id ELSE t.remote_id END,
          placed_at = CASE WHEN action = 'placed' THEN clock_timestamp() ELSE t.placed_at END,
          poll_at = CASE WHEN action = 'placed' THEN clock_timestamp() END,

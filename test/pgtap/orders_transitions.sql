@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 100);
+SELECT plan(3 * 13 * 19 + 104);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -121,6 +121,15 @@ SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', 'right',
 SELECT is(remote_id, 'right', 'the order has the right one') FROM cs_internal.orders JOIN found USING (id);
 UPDATE cs_internal.orders AS o SET fetched_at = now() FROM found WHERE o.id = found.id;
 SELECT throws_ok(format($$SELECT cs_internal.order_resolve(%s, 'placed', 'another', 'erp')$$, id), 'PA012', NULL, 'until it is seen at the partner') FROM found;
+
+-- Whoever has it sent again wants it, whatever was wanted before.
+CREATE TEMP TABLE again AS SELECT pg_temp.order_in('uncertain') AS id;
+UPDATE cs_internal.orders AS o SET path = 'call', cancel_requested_at = now(), lost_at = now() FROM again WHERE o.id = again.id;
+SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'retry', NULL, 'erp')$$, id), 'an order whose cancellation waited is sent again') FROM again;
+SELECT is((path, cancel_requested_at, lost_at)::text, '(queue,,)', 'as one that is queued now and that somebody wants') FROM cs_internal.orders JOIN again USING (id);
+SELECT lives_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s::bigint], ARRAY['{}'::bytea]),
+  cs_internal.order_placed(%1$s, 'placed', NULL, '{}', '1 min')$$, id), 'it is placed') FROM again;
+SELECT is(o.state, 'placed', 'and not cancelled') FROM cs_internal.orders AS o JOIN again USING (id);
 
 -- Of another cluster, without its claim: nothing of it is ours to wait for.
 SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 1::bigint, 'a server has something to send');
