@@ -363,7 +363,8 @@ for my $server (qw(shop_v1 hub))
 		sql(q{SELECT pg_logical_emit_message(true, 'test', 'written')});
 		kill 'KILL', $pid;
 		$refresh->finish;
-		$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
+		# It stands there until the postmaster has noticed, and started all anew.
+		wait_for($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 		is(sql("SELECT concat_ws('|', state, last_error) FROM cs_catalog_status WHERE server = '$server'"),
 			'failed|the session that refreshed the catalogue ended', "$server: a killed refresh is seen as such");
 	}

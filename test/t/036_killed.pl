@@ -109,7 +109,8 @@ sub killed_refresh
 	$killed += kill 'KILL', $pid;
 	$_->finish for grep { defined } $call, $holder;
 	$sandbox->no_faults;
-	$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
+	# It stands there until the postmaster has noticed, and started all anew.
+	wait_for($node, "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
 	$positions{ $server . sql(qq{SELECT concat_ws(' ', run, phase, rows_done) FROM cs_internal.catalog_runs WHERE server = '$server'}) }++;
 	return;
 }
