@@ -12,6 +12,7 @@
 #include <ctype.h>
 
 #include "datatype/timestamp.h"
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "src/base/guc.h"
@@ -193,14 +194,71 @@ read_nothing(CsAttempt *attempt)
 	attempt->failure.status = attempt->answer->status;
 }
 
-/* {"success": false} with a status of success: the envelope counts. */
+static bool says_something(const CsJson *value);
+
+/* CsJsonMemberCallback */
 static void
-read_false_success(CsAttempt *attempt)
+member_says_something(const char *key, const CsJson *value, void *arg)
+{
+	*(bool *) arg |= says_something(value);
+}
+
+/* Unlike null, "", 0, false, [], {} and what holds nothing else. */
+static bool
+says_something(const CsJson *value)
+{
+	bool		something = false;
+	size_t		length;
+
+	check_stack_depth();
+	if (cs_json_truth(value, &something))
+		return something;
+	switch (cs_json_type(value))
+	{
+		case CS_JSON_NULL:
+			return false;
+		case CS_JSON_STRING:
+			(void) cs_json_string(value, &length);
+			return length > 0;
+		case CS_JSON_ARRAY:
+			for (size_t i = 0; i < cs_json_length(value); i++)
+				something |= says_something(cs_json_at(value, i));
+			return something;
+		case CS_JSON_OBJECT:
+			cs_json_each(value, member_says_something, &something);
+			return something;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Does an answer with a status of success say that it is none?  Where it does
+ * not tell by "success", an error does: an id beside it may be that of the
+ * request, and a list beside it is not all there is.  Only an order that was
+ * asked for, and came without an envelope, may have an error of its own.
+ */
+static bool
+denies_success(const CsAttempt *attempt, const CsJson *document)
+{
+	bool		success;
+
+	if (cs_json_truth(cs_json_get(document, "success"), &success))
+		return !success;
+	if (strcmp(attempt->method, "GET") == 0 && cs_json_get(document, "data") == NULL)
+		return false;
+	return says_something(cs_json_get(document, "error")) ||
+		says_something(cs_json_get(document, "errors"));
+}
+
+/* The envelope counts, not the status. */
+static void
+read_denial(CsAttempt *attempt)
 {
 	const CsJson *document = parse_clean(attempt);
 	int			status = attempt->answer->status;
 
-	if (cs_json_find(document, "error|message"))
+	if (cs_json_find(document, "error|errors|message"))
 		cs_api_failure(attempt->account->api, status, document, &attempt->failure);
 	else
 		cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
@@ -216,7 +274,6 @@ read_answer(CsAttempt *attempt)
 	const CsHttpAnswer *answer = attempt->answer;
 	const CsJson *document = NULL;
 	char	   *problem = NULL;
-	bool		success;
 
 	attempt->failure.retry_after_ms = -1;
 	if (answer->status >= 400)
@@ -242,8 +299,8 @@ read_answer(CsAttempt *attempt)
 	document = cs_json_parse(attempt->cxt, answer->body, answer->length, &problem);
 	if (document == NULL)
 		read_garbage(attempt, problem);
-	else if (cs_json_boolean(cs_json_get(document, "success"), &success) && !success)
-		read_false_success(attempt);
+	else if (denies_success(attempt, document))
+		read_denial(attempt);
 	else
 		attempt->document = document;
 }

@@ -427,6 +427,18 @@ for (
 	is(tracked(qq({"success": true, "data": $_->[0]})), $_->[1], "the order by its tracking: $_->[0]");
 }
 
+# An answer that says that it is none says nothing of the order.
+place('{"id": "denied", "status": "approved"}');
+for ('"success": false', '"success": 0', '"success": "false"', '"error": "down"', '"errors": [{"code": 7}]')
+{
+	$partner->clear;
+	$partner->answers('GET /v1/orders/denied/tracking' => qq({$_, "data": {"status": "cancelled"}}));
+	isnt(query_state($node, q{SELECT FROM cs_order_tracking('denied')}), '00000', "no answer: $_");
+	is($node->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE remote_id = 'denied'}), 'approved', 'and no end of the order');
+	$partner->answers('GET /v1/products?page=1' => qq({$_, "data": []}));
+	isnt(query_state($node, 'SELECT FROM cs_products()'), '00000', 'nor is it an empty list');
+}
+
 place('{"id": "asked"}');
 $partner->clear;
 $partner->answers('GET /v1/orders/asked/tracking' => '{"data": {"order_id": "OTHER", "status": "cancelled", "shipments": []}}');

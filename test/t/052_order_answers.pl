@@ -64,6 +64,41 @@ enqueue('shop_v1', 'unheard');
 wait_for_state($node, 'unheard', 'uncertain');
 is(posts(), 1, 'a refusal with success and a code that nobody knows says nothing for certain');
 
+# An id beside an error may be the request's.
+my $n_denied = 0;
+
+for my $denial (
+	'"error": {"code": "MOQ_NOT_MET", "message": "said so"}',
+	'"error": "said so"',
+	'"error": true, "message": "said so"',
+	'"error": 17, "message": "said so"',
+	'"errors": ["said so"]',
+	'"errors": {"items": ["said so"]}',
+	'"success": 0, "message": "said so"',
+	'"success": "false", "message": "said so"',
+	'"success": false, "errors": [{"message": "said so"}]',
+  )
+{
+	my $id = 'denied-' . ++$n_denied;
+
+	answer(qq({"id": "req_1", $denial}), status => 200);
+	enqueue('shop_v1', $id);
+	wait_for_state($node, $id, 'uncertain');
+	is(posts() . ' ' . columns($id, 'remote_id IS NULL'), '1 t', "not taken for a placed order: $denial");
+	like(columns($id, 'error_detail'), qr/said so/, 'and it is told why');
+}
+for my $success (
+	'"error": null, "errors": []', '"error": "", "errors": {}', '"error": false', '"error": "0"', '"error": {"code": 0, "message": ""}',
+	'"success": 1', '"success": "true"', '"success": "Order created."', '"success": true, "error": "none"')
+{
+	my $id = 'granted-' . ++$n_denied;
+
+	answer(qq({"id": "ord_$n_denied", $success}));
+	enqueue('shop_v1', $id);
+	wait_for_state($node, $id, 'placed');
+	is(columns($id, 'remote_id'), "ord_$n_denied", "taken for one: $success");
+}
+
 # ---- another order than the one that was sent ----
 
 my $other = '{"success": true, "data": {"orderId": "ord_1", "externalOrderId": "another", "status": "ApprovalPending"}}';
