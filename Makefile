@@ -19,7 +19,7 @@ WIRE     = http_wait http_transfer http_answer http json_scan json_tree json par
 # [2] what the partners' documents say
 API      = api country finding form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
-CLIENT   = options server secret account attempt auth call shape rows page
+CLIENT   = options server secret account attempt auth call shape rows facts page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
 ORDERING = answer work transfer prepare places claim look record doubt cancel follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume

@@ -131,6 +131,7 @@ typedef struct CsResource
 
 	/* From the document, not the root; NULL: the API does not say. */
 	const char *total_paths;	/* how many rows there are in all */
+	const char *page_size_paths;	/* how many are on a page that is full */
 	const char *has_more_paths;
 	const char *cursor_paths;	/* the next cursor */
 

@@ -117,6 +117,7 @@ static const CsResource resources[] =
 		.page_param = "page",
 		.page_size = 20,
 		.total_paths = "meta.total",
+		.page_size_paths = "meta.per_page",
 		.filters = product_filters,
 		.columns = product_columns,
 	},

@@ -17,6 +17,7 @@
 
 #include "src/base/guc.h"
 #include "src/client/attempt.h"
+#include "src/client/facts.h"
 #include "src/client/page.h"
 #include "src/client/rows.h"
 #include "src/wire/sign.h"
@@ -53,7 +54,7 @@ struct CsPager
 	int			begun;			/* how many from there on have been asked for */
 	bool		ended;
 	bool		from_start;		/* no position was given */
-	int64		rows_before;	/* on the pages before; a guess if not from the start */
+	int64		rows_before;	/* on the pages before; the fewest possible if not from the start */
 	HTAB	   *seen;			/* positions; NULL: none yet */
 	char	   *first_row;		/* of the page before, by number; NULL: none */
 	CsCallCost	cost;
@@ -244,7 +245,6 @@ cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsResource *resource
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("page number " INT64_FORMAT " is not positive", number)));
-		pager->rows_before = (number - 1) * pager->page_size;
 		if (position == NULL)
 			position = "1";
 	}
@@ -270,73 +270,32 @@ refuse_page(const CsPager *pager, const char *problem, char *hint)
 	cs_failure_throw(&failure);
 }
 
-static void
-refuse_fact(const CsPager *pager, const char *paths, const char *expected, const CsJson *value)
-{
-	refuse_page(pager, psprintf("field \"%s\": expected %s, got %s", paths, expected,
-								cs_json_type_name(cs_json_type(value))), NULL);
-}
-
-/* How many rows there are in all; -1 if the API does not say. */
-static int64
-total_rows(const CsPager *pager, const CsJson *document)
-{
-	const char *paths = pager->resource->total_paths;
-	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
-	int64		total = -1;
-
-	if (value && (!cs_json_int64(value, &total) || total < 0))
-		refuse_fact(pager, paths, "a count", value);
-	return total;
-}
-
-/* Does the API say whether more pages follow? */
-static bool
-says_more(const CsPager *pager, const CsJson *document, bool *more)
-{
-	const char *paths = pager->resource->has_more_paths;
-	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
-
-	if (value && !cs_json_boolean(value, more))
-		refuse_fact(pager, paths, "true or false", value);
-	return value != NULL;
-}
-
-/* The cursor of the next page; NULL without one. */
 static const char *
-next_cursor(const CsPager *pager, const CsJson *document)
+cursor_after(CsPager *pager, const CsFacts *facts)
 {
-	const char *paths = pager->resource->cursor_paths;
-	const CsJson *value = paths ? cs_json_find(document, paths) : NULL;
-	size_t		length;
-	const char *cursor;
-
-	if (value == NULL)
+	if (facts->says_more && !facts->more)
 		return NULL;
-	cursor = cs_json_string(value, &length);
-	if (cursor)
-		return length > 0 ? cursor : NULL;
-	if (cs_json_type(value) != CS_JSON_INTEGER)
-		refuse_fact(pager, paths, "a string", value);
-	return cs_json_number(value);
+	if (facts->says_more && facts->cursor == NULL)
+		refuse_page(pager, "more pages are said to follow, but there is no cursor", NULL);
+	if (facts->cursor && !remember_position(pager, facts->cursor))
+		refuse_page(pager, "its cursor for the next page leads back to an earlier one", NULL);
+	return facts->cursor;
 }
 
-static const char *
-cursor_after(CsPager *pager, const CsJson *document)
+/*
+ * How many rows there are before the first page that is read.  Where it does
+ * not say how large pages are, the fewest that there can be: pages may be
+ * smaller than the document has them, and this one need not be the last.
+ */
+static int64
+rows_skipped(const CsPager *pager, const CsFacts *facts)
 {
-	const char *cursor = next_cursor(pager, document);
-	bool		more;
+	const CsPage *page = &pager->page;
+	int64		size = facts->page_size > 0 ? facts->page_size : page->rows;
 
-	if (says_more(pager, document, &more))
-	{
-		if (!more)
-			return NULL;
-		if (cursor == NULL)
-			refuse_page(pager, "more pages are said to follow, but there is no cursor", NULL);
-	}
-	if (cursor && !remember_position(pager, cursor))
-		refuse_page(pager, "its cursor for the next page leads back to an earlier one", NULL);
-	return cursor;
+	if (pager->resource->paging != CS_PAGING_NUMBER)
+		return 0;
+	return (pg_strtoint64(page->position) - 1) * Min(size, pager->page_size);
 }
 
 /*
@@ -345,20 +304,21 @@ cursor_after(CsPager *pager, const CsJson *document)
  * something else, such as nothing.
  */
 static const char *
-number_after(CsPager *pager, const CsJson *document)
+number_after(CsPager *pager, const CsFacts *facts)
 {
 	const CsPage *page = &pager->page;
 	int64		so_far = pager->rows_before + page->rows;
 	bool		certain = true;
-	bool		more;
+	bool		more = facts->more;
 
-	if (!says_more(pager, document, &more))
+	if (!facts->says_more)
 	{
 		certain = pager->from_start;
 		if (page->total >= so_far)
 			more = so_far < page->total;
 		else
-			more = page->rows > 0 && page->rows >= pager->page_size;
+			more = page->rows > 0 && (page->rows >= pager->page_size ||
+									  (facts->page_size > 0 && page->rows >= facts->page_size));
 	}
 	if (!more || (page->rows == 0 && !certain))
 		return NULL;
@@ -371,9 +331,9 @@ number_after(CsPager *pager, const CsJson *document)
 
 /* A partner that overlooks the page number gives the first page for ever. */
 static void
-refuse_repeated(CsPager *pager, const CsJson *document)
+refuse_repeated(CsPager *pager)
 {
-	const CsJson *row = cs_rows_first(pager->resource, document);
+	const CsJson *row = cs_rows_first(pager->resource, pager->page.document);
 	char	   *text;
 
 	if (row == NULL)
@@ -395,25 +355,32 @@ read_page(CsPager *pager, const Turn *turn)
 {
 	CsPage	   *page = &pager->page;
 	const CsJson *document = cs_call_document(turn->call);
+	CsFacts		facts = {0};
+	char	   *problem;
 
 	page->number++;
 	page->document = document;
 	page->position = turn->position;
 	page->rows = document ? cs_rows_count(pager->resource, document) : -1;
+	problem = document ? cs_facts_read(pager->resource, document, &facts) : NULL;
 	if (page->rows < 0)
 		refuse_page(pager, "there is no list of rows", NULL);
-	page->total = total_rows(pager, document);
+	if (problem)
+		refuse_page(pager, problem, NULL);
+	page->total = facts.total;
+	if (page->number == 1)
+		pager->rows_before = rows_skipped(pager, &facts);
 	switch (pager->resource->paging)
 	{
 		case CS_PAGING_NONE:
 			page->next = NULL;
 			break;
 		case CS_PAGING_NUMBER:
-			refuse_repeated(pager, document);
-			page->next = number_after(pager, document);
+			refuse_repeated(pager);
+			page->next = number_after(pager, &facts);
 			break;
 		case CS_PAGING_CURSOR:
-			page->next = cursor_after(pager, document);
+			page->next = cursor_after(pager, &facts);
 			break;
 	}
 	pager->rows_before += page->rows;

@@ -1,0 +1,115 @@
+#!/usr/bin/perl
+#
+# A list in the dialects of the partners' frameworks: what is certain is read,
+# and no list is cut short or taken for empty.
+use strict;
+use warnings;
+use CupsourceReplay;
+use CupsourceTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $partner = CupsourceReplay->start;
+my $node = cupsource_node('dialects', conf => "cupsource.max_retries = 0\n");
+create_account($node, 'one', api => 'cupsource-v1', base_url => $partner->url . '/v1');
+create_account($node, 'two', api => 'cupsource-v2', base_url => $partner->url . '/v2');
+
+# Products of these numbers, as a list.
+sub products
+{
+	return '[' . join(', ', map {qq({"id": "p$_", "sku": "S$_"})} @_) . ']';
+}
+
+# How many rows the list has, by how many requests; or what is wrong with it.
+sub listed
+{
+	my ($server) = @_;
+	my (undef, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT count(*) FROM cs_products(server => '$server')",
+		on_error_stop => 0);
+
+	return ($err =~ /ERROR:  (\w+:.*)/ ? $1 : $out) . ' (' . scalar(my @lines = $partner->lines) . ')';
+}
+
+# Version 1: 'last' products by 'size' on a page, and what the pages say of that.
+sub pages
+{
+	my ($last, $size, $meta) = @_;
+	my $n = int(($last + $size - 1) / $size);
+
+	$partner->clear;
+	for my $page (1 .. $n + 1)
+	{
+		my $to = $page * $size < $last ? $page * $size : $last;
+
+		$partner->answers("GET /v1/products?page=$page" =>
+			'{"success": true, "data": ' . products($page * $size - $size + 1 .. $to) . ', "meta": ' . ($meta =~ s/PAGE/$page/r) . '}', times => undef);
+	}
+	return;
+}
+
+#
+# Where the list ends
+#
+for (
+	[ 45, 10, '{"page": PAGE, "per_page": 10}', '45 (5)', 'pages that are smaller than the document\'s, without a total' ],
+	[ 45, 10, '{"page": PAGE, "per_page": "10", "total": null}', '45 (5)', 'and so where it is null' ],
+	[ 40, 10, '{"page": PAGE, "per_page": 10}', '40 (5)', 'the last of them is full' ],
+	[ 45, 20, '{"page": PAGE, "per_page": 50}', '45 (3)', 'pages that are smaller than they say' ],
+	[ 45, 20, '{"page": "PAGE", "per_page": "20", "total": "45"}', '45 (3)', 'a total that is a string' ],
+	[ 45, 20, '{"page": PAGE, "per_page": 20.0, "total": 45.0}', '45 (3)', 'or has a point' ],
+	[ 45, 20, '[]', '45 (3)', 'an empty object that is an array' ],
+	[ 5, 20, '{"total": "many"}', 'PA006: malformed answer from server "one": resource "products", page 1: field "meta.total": expected a count, got string (1)', 'no count' ],
+	[ 25, 20, '{"per_page": "all", "total": 25}', '25 (2)', 'a size of pages that cannot be read is none' ],
+	[ 25, 20, '{"per_page": -1}', '25 (2)', 'nor is this one' ],
+  )
+{
+	my ($last, $size, $meta, $expected, $name) = @$_;
+
+	pages($last, $size, $meta);
+	is(listed('one'), $expected, $name);
+}
+
+# Goes on where it stopped, although pages are smaller than the document's.
+for my $meta ('{"page": PAGE, "total": 142}', '{"page": PAGE, "per_page": 10, "total": 142}')
+{
+	$node->safe_psql('postgres', q{DELETE FROM cs_internal.products WHERE server = 'one'});
+	pages(70, 10, $meta);
+	my (undef, undef, $err) = $node->psql('postgres', q{CALL cs_refresh_catalog('one')});
+	like($err, qr/page 8: it is empty, but more rows are said to follow/, 'a refresh is interrupted');
+	pages(142, 10, $meta);
+	$node->safe_psql('postgres', q{CALL cs_refresh_catalog('one')});
+	is($node->safe_psql('postgres', q{SELECT products, state FROM cs_catalog_status WHERE server = 'one'}), '142|complete', 'and reads all when it goes on');
+}
+
+# Version 2: the first page, and the one after it.
+sub cursors
+{
+	my ($first, $second) = @_;
+
+	$partner->clear;
+	$partner->answers('GET /v2/products?limit=100' => $first);
+	$partner->answers('GET /v2/products?limit=100&cursor=next' => $second) if $second;
+	return listed('two');
+}
+
+#
+# Whether more pages follow
+#
+for (
+	[ '"has_more": "true", "next_cursor": "next"', '"has_more": "false", "next_cursor": ""' ],
+	[ '"has_more": 1, "next_cursor": "next"', '"has_more": 0, "next_cursor": 0' ],
+	[ '"has_more": "1", "next_cursor": "next"', '"has_more": "0", "next_cursor": []' ],
+	[ '"has_more": true, "next_cursor": "next"', '"has_more": false, "next_cursor": false' ],
+	[ '"next_cursor": "next"', '"next_cursor": false' ],
+	[ '"next_cursor": "next"', '"total": "2"' ],
+  )
+{
+	my ($first, $last) = @$_;
+
+	is(cursors('{"data": ' . products(1) . qq(, "pagination": {$first}}), '{"data": ' . products(2) . qq(, "pagination": {$last}})), '2 (2)', "$first; $last");
+}
+
+$partner->stop;
+$node->stop;
+done_testing;
