@@ -298,6 +298,15 @@ rows_skipped(const CsPager *pager, const CsFacts *facts)
 	return (pg_strtoint64(page->position) - 1) * Min(size, pager->page_size);
 }
 
+/* Some say null where they mean an empty list; none is missing if there are no more in all. */
+static bool
+is_null_list(const CsPager *pager, const CsJson *document, const CsFacts *facts)
+{
+	if (!cs_rows_null_list(pager->resource, document))
+		return false;
+	return facts->total == 0 || (pager->from_start && facts->total == pager->rows_before);
+}
+
 /*
  * Without a word from the API, a page follows while there are fewer rows than
  * the total, or if this page is full.  A total that is exceeded counts
@@ -363,6 +372,11 @@ read_page(CsPager *pager, const Turn *turn)
 	page->position = turn->position;
 	page->rows = document ? cs_rows_count(pager->resource, document) : -1;
 	problem = document ? cs_facts_read(pager->resource, document, &facts) : NULL;
+	if (document && is_null_list(pager, document, &facts))
+	{
+		page->document = NULL;
+		page->rows = 0;
+	}
 	if (page->rows < 0)
 		refuse_page(pager, "there is no list of rows", NULL);
 	if (problem)

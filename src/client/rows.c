@@ -479,7 +479,7 @@ cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max_rows,
 {
 	MemoryContext old;
 
-	if (max_rows == 0)
+	if (max_rows == 0 || document == NULL)
 		return 0;
 	MemoryContextReset(reader->document_cxt);
 	old = MemoryContextSwitchTo(reader->document_cxt);
@@ -562,6 +562,26 @@ bool
 cs_rows_has_list(const CsResource *resource, const CsJson *document)
 {
 	return outermost_list(resource, document) != NULL;
+}
+
+bool
+cs_rows_null_list(const CsResource *resource, const CsJson *document)
+{
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+	const char *path = resource->lists[0];
+
+	if (path == NULL || cs_json_type(outermost_list(resource, document)) == CS_JSON_ARRAY)
+		return false;
+	for (;;)
+	{
+		size_t		length = strcspn(path, "|");
+
+		if (length > 0 && cs_json_is_null(root, pnstrdup(path, length)))
+			return true;
+		if (path[length] == '\0')
+			return false;
+		path += length + 1;
+	}
 }
 
 const CsJson *

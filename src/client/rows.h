@@ -38,7 +38,7 @@ typedef void (*CsRowCallback) (Datum *values, bool *nulls, void *arg);
  * returns their number.  A wrong type (unless the resource is forgiving), a
  * missing required field or an empty identifier throws PA006 naming resource,
  * row and field; nothing is kept then.  What is no object at all in the list of
- * a forgiving resource is no row.
+ * a forgiving resource is no row.  A NULL document has no rows.
  */
 extern int64 cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max_rows,
 						  CsRowCallback callback, void *arg);
@@ -52,6 +52,9 @@ extern int64 cs_rows_count(const CsResource *resource, const CsJson *document);
 
 /* Is the (outermost) list there, if only an empty one? */
 extern bool cs_rows_has_list(const CsResource *resource, const CsJson *document);
+
+/* Is there null in its place?  Then it is nowhere else. */
+extern bool cs_rows_null_list(const CsResource *resource, const CsJson *document);
 
 /* The first element of the document's (outermost) list; NULL if there is none. */
 extern const CsJson *cs_rows_first(const CsResource *resource, const CsJson *document);

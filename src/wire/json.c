@@ -194,6 +194,20 @@ cs_json_path(const CsJson *object, const char *path)
 	}
 }
 
+bool
+cs_json_is_null(const CsJson *object, const char *path)
+{
+	const char *last = strrchr(path, '.');
+	json_object *parent;
+	json_object *member;
+
+	if (last != NULL)
+		object = cs_json_path(object, pnstrdup(path, last - path));
+	parent = node_of_type(object, json_type_object);
+	return parent != NULL &&
+		json_object_object_get_ex(parent, last ? last + 1 : path, &member) && member == NULL;
+}
+
 size_t
 cs_json_length(const CsJson *array)
 {

@@ -54,6 +54,9 @@ extern const CsJson *cs_json_get(const CsJson *object, const char *key);
 /* The same along a dotted path: "pricing.unit_price". */
 extern const CsJson *cs_json_path(const CsJson *object, const char *path);
 
+/* Is there a member at the end of the dotted path, and is it JSON null? */
+extern bool cs_json_is_null(const CsJson *object, const char *path);
+
 extern size_t cs_json_length(const CsJson *array);	/* 0 unless an array */
 extern const CsJson *cs_json_at(const CsJson *array, size_t index);
 

@@ -82,6 +82,26 @@ for my $meta ('{"page": PAGE, "total": 142}', '{"page": PAGE, "per_page": 10, "t
 	is($node->safe_psql('postgres', q{SELECT products, state FROM cs_catalog_status WHERE server = 'one'}), '142|complete', 'and reads all when it goes on');
 }
 
+#
+# Null for an empty list
+#
+my $row_less = 'PA006: malformed answer from server "one": resource "products", row 1, field "id": required, but missing';
+
+for (
+	[ '{"success": true, "data": null, "meta": {"page": 1, "per_page": 20, "total": 0}}', '0' ],
+	[ '{"success": true, "data": {"products": null}, "meta": {"total": "0"}}', '0' ],
+	[ '{"products": null, "meta": {"total": 0}}', '0' ],
+	[ '{"success": true, "data": null, "meta": {"page": 1}}', $row_less ],
+	[ '{"success": true, "data": null, "meta": {"total": null}}', $row_less ],
+	[ '{"success": true, "data": null, "meta": {"total": 5}}', $row_less ],
+	[ '{"success": true, "meta": {"total": 0}}', $row_less ],
+  )
+{
+	$partner->clear;
+	$partner->answers('GET /v1/products?page=1' => $_->[0]);
+	is(listed('one') =~ s/ \(\d+\)$//r, $_->[1], "v1: $_->[0]");
+}
+
 # Version 2: the first page, and the one after it.
 sub cursors
 {
@@ -92,6 +112,32 @@ sub cursors
 	$partner->answers('GET /v2/products?limit=100&cursor=next' => $second) if $second;
 	return listed('two');
 }
+
+my $more = '{"data": ' . products(1) . ', "pagination": {"total": 1, "has_more": true, "next_cursor": "next"}}';
+my $no_list = 'resource "products", page %d: there is no list of rows';
+
+for (
+	[ '{"data": null, "pagination": {"total": 0, "has_more": false, "next_cursor": null}}', undef, '0 (1)' ],
+	[ '{"data": null, "pagination": {"total": 0}}', undef, '0 (1)' ],
+	[ $more, '{"data": null, "pagination": {"total": 1, "has_more": false, "next_cursor": ""}}', '1 (2)' ],
+	[ '{"data": null, "pagination": {"has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
+	[ '{"data": null, "pagination": {"total": 7, "has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
+	[ '{"pagination": {"total": 0, "has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
+	[ $more, '{"data": null, "pagination": {"total": 2, "has_more": false}}', sprintf($no_list, 2) . ' (2)' ],
+  )
+{
+	is(cursors($_->[0], $_->[1]) =~ s/^PA006: malformed answer from server "two": //r, $_->[2], 'v2: ' . ($_->[1] // $_->[0]));
+}
+
+# A cached catalogue is not emptied by it, a foreign table of it is empty.
+$partner->clear;
+$partner->answers('GET /v2/products?limit=100' => '{"data": ' . products(1 .. 20) . ', "pagination": {"total": 20, "has_more": false}}');
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('two')});
+$partner->answers('GET /v2/products?limit=100' => '{"data": null, "pagination": {"total": 0, "has_more": false}}', times => 2);
+$node->safe_psql('postgres', q{CALL cs_refresh_catalog('two')});
+is($node->safe_psql('postgres', q{SELECT products FROM cs_catalog_status WHERE server = 'two'}), '20', 'a catalogue of which nothing is listed stays');
+$node->safe_psql('postgres', q{CREATE SCHEMA two; IMPORT FOREIGN SCHEMA api FROM SERVER two INTO two});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM two.products}), '0', 'and the foreign table has no row');
 
 #
 # Whether more pages follow
