@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "src/client/facts.h"
+#include "src/client/rows.h"
 
 static char *
 unexpected(const char *paths, const char *expected, const CsJson *value)
@@ -81,6 +82,8 @@ char *
 cs_facts_read(const CsResource *resource, const CsJson *document, CsFacts *facts)
 {
 	char	   *problem = read_count(resource->total_paths, document, &facts->total);
+
+	facts->null_list = cs_rows_null_list(resource, document);
 
 	/* A list can do without that. */
 	if (read_count(resource->page_size_paths, document, &facts->page_size) != NULL)

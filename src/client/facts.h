@@ -16,6 +16,7 @@ typedef struct CsFacts
 	bool		says_more;		/* it tells whether more pages follow, */
 	bool		more;			/* and they do */
 	const char *cursor;			/* of the next page; NULL: none */
+	bool		null_list;		/* null stands where its list would be */
 } CsFacts;
 
 /* Returns NULL, or what is wrong with one of them (palloc'd). */

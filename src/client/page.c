@@ -24,6 +24,7 @@
 
 #define AHEAD 4					/* pages that are asked for before they are wanted */
 #define TURNS (AHEAD + 1)
+#define MAX_EMPTY_PAGES 100		/* in a row, by cursor */
 
 /* A position that was asked for: the beginning of its digest stands for it. */
 typedef struct SeenPosition
@@ -56,7 +57,8 @@ struct CsPager
 	bool		from_start;		/* no position was given */
 	int64		rows_before;	/* on the pages before; the fewest possible if not from the start */
 	HTAB	   *seen;			/* positions; NULL: none yet */
-	char	   *first_row;		/* of the page before, by number; NULL: none */
+	char	   *first_row;		/* of the page before; NULL: none */
+	int			empty_pages;	/* in a row, up to now */
 	CsCallCost	cost;
 	CsPage		page;
 };
@@ -277,6 +279,11 @@ cursor_after(CsPager *pager, const CsFacts *facts)
 		return NULL;
 	if (facts->says_more && facts->cursor == NULL)
 		refuse_page(pager, "more pages are said to follow, but there is no cursor", NULL);
+
+	/* Some have a cursor for what comes after the last row, too. */
+	if (!facts->says_more && pager->from_start && pager->page.rows == 0 &&
+		facts->total == pager->rows_before)
+		return NULL;
 	if (facts->cursor && !remember_position(pager, facts->cursor))
 		refuse_page(pager, "its cursor for the next page leads back to an earlier one", NULL);
 	return facts->cursor;
@@ -296,15 +303,6 @@ rows_skipped(const CsPager *pager, const CsFacts *facts)
 	if (pager->resource->paging != CS_PAGING_NUMBER)
 		return 0;
 	return (pg_strtoint64(page->position) - 1) * Min(size, pager->page_size);
-}
-
-/* Some say null where they mean an empty list; none is missing if there are no more in all. */
-static bool
-is_null_list(const CsPager *pager, const CsJson *document, const CsFacts *facts)
-{
-	if (!cs_rows_null_list(pager->resource, document))
-		return false;
-	return facts->total == 0 || (pager->from_start && facts->total == pager->rows_before);
 }
 
 /*
@@ -338,7 +336,7 @@ number_after(CsPager *pager, const CsFacts *facts)
 	return psprintf(INT64_FORMAT, pg_strtoint64(page->position) + 1);
 }
 
-/* A partner that overlooks the page number gives the first page for ever. */
+/* A partner that overlooks the position gives the first page for ever. */
 static void
 refuse_repeated(CsPager *pager)
 {
@@ -351,11 +349,25 @@ refuse_repeated(CsPager *pager)
 	if (pager->first_row)
 	{
 		if (strcmp(pager->first_row, text) == 0)
-			refuse_page(pager, "it begins as the page before; the page number seems to be overlooked",
-						NULL);
+			refuse_page(pager, psprintf("it begins as the page before; the %s seems to be overlooked",
+										pager->resource->paging == CS_PAGING_NUMBER ?
+										"page number" : "cursor"), NULL);
 		pfree(pager->first_row);
 	}
 	pager->first_row = MemoryContextStrdup(pager->cxt, text);
+}
+
+/*
+ * A filter may leave nothing of a page that is not the last, but a partner that
+ * makes a new cursor for each would be asked for ever.
+ */
+static void
+refuse_empty(CsPager *pager)
+{
+	pager->empty_pages = pager->page.rows == 0 ? pager->empty_pages + 1 : 0;
+	if (pager->empty_pages == MAX_EMPTY_PAGES)
+		refuse_page(pager, psprintf("it and the %d before it are empty, but more are said to follow",
+									MAX_EMPTY_PAGES - 1), NULL);
 }
 
 /* Fills pager->page from the turn's answer; strings in the current context. */
@@ -372,8 +384,10 @@ read_page(CsPager *pager, const Turn *turn)
 	page->position = turn->position;
 	page->rows = document ? cs_rows_count(pager->resource, document) : -1;
 	problem = document ? cs_facts_read(pager->resource, document, &facts) : NULL;
-	if (document && is_null_list(pager, document, &facts))
+	if (facts.null_list &&
+		(facts.total == 0 || (pager->from_start && facts.total == pager->rows_before)))
 	{
+		/* Some say null where they mean an empty list; there are no more, and none is missing. */
 		page->document = NULL;
 		page->rows = 0;
 	}
@@ -395,6 +409,11 @@ read_page(CsPager *pager, const Turn *turn)
 			break;
 		case CS_PAGING_CURSOR:
 			page->next = cursor_after(pager, &facts);
+			if (page->next)
+			{
+				refuse_repeated(pager);
+				refuse_empty(pager);
+			}
 			break;
 	}
 	pager->rows_before += page->rows;

@@ -46,7 +46,7 @@ extern CsPager *cs_pager_begin(MemoryContext cxt, CsAccount *account, const CsRe
  * failure.  The page is valid until the next call.  Pages that repeat a
  * position already seen, or begin as the one before, are an error, not an
  * endless loop, and so is a page that is empty although others are said to
- * follow.
+ * follow; by cursor a hundred of them.
  */
 extern const CsPage *cs_pager_next(CsPager *pager);
 

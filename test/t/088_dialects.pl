@@ -156,6 +156,39 @@ for (
 	is(cursors('{"data": ' . products(1) . qq(, "pagination": {$first}}), '{"data": ' . products(2) . qq(, "pagination": {$last}})), '2 (2)', "$first; $last");
 }
 
+#
+# A new cursor each time leads nowhere: no endless loop
+#
+sub cursors_without_end
+{
+	my ($first, $others, $pagination) = @_;
+
+	$partner->clear;
+	$partner->answers('GET /v2/products?limit=100' => qq({"data": $first, "pagination": {$pagination, "next_cursor": "c1"}}));
+	for my $n (1 .. 120)
+	{
+		$partner->answers("GET /v2/products?limit=100&cursor=c$n" => qq({"data": $others, "pagination": {$pagination, "next_cursor": "c@{[$n + 1]}"}}));
+	}
+	return listed('two');
+}
+
+my $refused = 'PA006: malformed answer from server "two": resource "products", page';
+
+is(cursors_without_end(products(1 .. 20), products(1 .. 20), '"total": 142, "has_more": true'),
+	"$refused 2: it begins as the page before; the cursor seems to be overlooked (2)", 'a partner that overlooks the cursor');
+for ('"has_more": true', '"total": 1, "has_more": true', '"total": 2')
+{
+	is(cursors_without_end(products(1), '[]', $_), "$refused 101: it and the 99 before it are empty, but more are said to follow (101)", "one that never ends: $_");
+}
+is(cursors_without_end(products(1), '[]', '"total": 1'), '1 (2)', 'unless it has said how many there are');
+
+# An empty page that others follow is one.
+$partner->clear;
+$partner->answers('GET /v2/products?limit=100' => '{"data": [], "pagination": {"has_more": true, "next_cursor": "c1"}}');
+$partner->answers('GET /v2/products?limit=100&cursor=c1' => '{"data": ' . products(1) . ', "pagination": {"has_more": true, "next_cursor": "c2"}}');
+$partner->answers('GET /v2/products?limit=100&cursor=c2' => '{"data": ' . products(1) . ', "pagination": {"has_more": false}}');
+is(listed('two'), '2 (3)', 'empty pages, and a last one that begins as the one before, are pages');
+
 $partner->stop;
 $node->stop;
 done_testing;
