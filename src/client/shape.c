@@ -211,6 +211,8 @@ visit_object(CsShape *shape, ShapeObject *object, const CsJson *value)
 
 	if (cs_json_type(value) == CS_JSON_OBJECT)
 		cs_json_each(value, visit_member, &visit);
+	else if (cs_json_type(value) == CS_JSON_ARRAY && cs_json_length(value) == 0)
+		shape->unknown = true;	/* an empty object as PHP writes it */
 	else
 	{
 		object->wrong = value;

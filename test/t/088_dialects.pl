@@ -157,6 +157,15 @@ for (
 }
 
 #
+# An empty object that is an array, as PHP writes it
+#
+is(cursors('{"data": [{"id": "p1", "pricing": []}, {"id": "p2", "pricing": {"unit_price": 1}}], "pagination": []}'), '2 (1)', 'a product without prices');
+$partner->answers('GET /v2/products?limit=100' => '{"data": [{"id": "p1", "pricing": []}]}');
+is(fields($node, q{SELECT * FROM cs_products(server => 'two')}), qq(server: two\nproduct_id: p1\nraw: {"id": "p1", "pricing": []}\n), 'has none');
+is(cursors('{"data": [{"id": "p1", "pricing": [0.14]}]}'), 'PA006: malformed answer from server "two": resource "products", row 1, '
+	  . 'field "pricing": expected an object, got an array (1)', 'but what an array holds is not overlooked');
+
+#
 # A new cursor each time leads nowhere: no endless loop
 #
 sub cursors_without_end
