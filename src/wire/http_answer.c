@@ -150,17 +150,21 @@ http_date(const char *value)
 /*
  * Retry-After in milliseconds, or -1.  A date is compared with the partner's
  * own clock where it told the time, so that a wrong clock here does no harm.
+ * A fraction of a second, which some frameworks write, is waited out as a whole.
  */
 static int
 retry_after_ms(const char *value, int64 server_time)
 {
 	int64		seconds = 0;
 	size_t		length = strspn(value, "0123456789");
+	size_t		fraction = value[length] == '.' ? strspn(value + length + 1, "0123456789") : 0;
 
-	if (length > 0 && value[length] == '\0')
+	if (length > 0 && value[length + (fraction > 0 ? 1 + fraction : 0)] == '\0')
 	{
 		for (size_t i = 0; i < length && seconds < INT_MAX; i++)
 			seconds = seconds * 10 + (value[i] - '0');
+		if (strspn(value + length, ".0") < strlen(value + length))
+			seconds++;
 	}
 	else
 	{

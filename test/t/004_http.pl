@@ -304,7 +304,12 @@ for (
 	[ 'an old form of date', 'Retry-After' => 'Sunday, 06-Nov-94 08:50:07 GMT', 30000 ],
 	[ 'a date gone by', 'Retry-After' => 'Sun, 06 Nov 1994 08:00:00 GMT', 0 ],
 	[ 'a word', 'Retry-After' => 'soon', -1 ],
-	[ 'a fraction', 'Retry-After' => '1.5', -1 ],
+	[ 'a fraction', 'Retry-After' => '59.87', 60000 ],
+	[ 'less than a second', 'Retry-After' => '0.5', 1000 ],
+	[ 'a fraction that is none', 'Retry-After' => '2.00', 2000 ],
+	[ 'half a number', 'Retry-After' => '1.', -1 ],
+	[ 'more than a number', 'Retry-After' => '1.5s', -1 ],
+	[ 'no number', 'Retry-After' => '.5', -1 ],
 	[ 'a negative number', 'Retry-After' => '-1', -1 ],
 	[ 'nothing', 'X-None' => '1', -1 ])
 {
