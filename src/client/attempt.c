@@ -232,6 +232,16 @@ says_something(const CsJson *value)
 	}
 }
 
+/* What an envelope by the JSend convention says of a request that failed. */
+static bool
+is_failed(const CsJson *status)
+{
+	size_t		length;
+	const char *word = cs_json_string(status, &length);
+
+	return word && (pg_strcasecmp(word, "error") == 0 || pg_strcasecmp(word, "fail") == 0);
+}
+
 /*
  * Does an answer with a status of success say that it is none?  Where it does
  * not tell by "success", an error does: an id beside it may be that of the
@@ -248,7 +258,8 @@ denies_success(const CsAttempt *attempt, const CsJson *document)
 	if (strcmp(attempt->method, "GET") == 0 && cs_json_get(document, "data") == NULL)
 		return false;
 	return says_something(cs_json_get(document, "error")) ||
-		says_something(cs_json_get(document, "errors"));
+		says_something(cs_json_get(document, "errors")) ||
+		is_failed(cs_json_get(document, "status"));
 }
 
 /* The envelope counts, not the status. */
@@ -262,7 +273,9 @@ read_denial(CsAttempt *attempt)
 		cs_api_failure(attempt->account->api, status, document, &attempt->failure);
 	else
 		cs_failure_malformed(&attempt->failure, attempt->account, attempt->endpoint,
-							 psprintf("\"success\" is false without an error (HTTP status %d)",
+							 psprintf("%s without an error (HTTP status %d)",
+									  cs_json_get(document, "success") ?
+									  "\"success\" is false" : "\"status\" tells of a failure",
 									  status),
 							 NULL);
 }

@@ -375,7 +375,7 @@ cs_record_followed(CsTransfer *transfer)
 	}
 	if (transfer->kind == CS_TRANSFER_TRACKING)
 		cs_answer_tracking(transfer, &answer);
-	else if (!cs_answer_order(account->api, "order", cs_call_document(transfer->call),
+	else if (!cs_answer_order(account->api, "order", cs_answer_shown(transfer),
 							  account->server, &answer))
 		ereport(ERROR,
 				(errcode(CS_ERRCODE_MALFORMED),

@@ -11,12 +11,20 @@
 #include "src/orders/answer.h"
 #include "src/orders/transfer.h"
 
+const CsJson *
+cs_answer_shown(const CsTransfer *transfer)
+{
+	const CsJson *document = cs_call_document(transfer->call);
+
+	return cs_json_is_null(document, "data") ? NULL : document;
+}
+
 /* The list of parcels, or the one object in its place; NULL if the answer has none. */
 static const CsJson *
 list_of_parcels(const CsTransfer *transfer)
 {
 	const CsResource *shipments = cs_api_resource(transfer->account->api, "shipments");
-	const CsJson *root = cs_json_find(cs_call_document(transfer->call), shipments->root);
+	const CsJson *root = cs_json_find(cs_answer_shown(transfer), shipments->root);
 
 	return cs_json_find(root, shipments->lists[0]);
 }
@@ -33,7 +41,7 @@ static Place
 place_of_parcels(const CsTransfer *transfer)
 {
 	const CsResource *shipments = cs_api_resource(transfer->account->api, "shipments");
-	const CsJson *root = cs_json_find(cs_call_document(transfer->call), shipments->root);
+	const CsJson *root = cs_json_find(cs_answer_shown(transfer), shipments->root);
 	const CsJson *list = list_of_parcels(transfer);
 
 	if (list != NULL && list != root)
@@ -56,7 +64,7 @@ read_parcels(const CsTransfer *transfer, CsAnswerColumn *columns, int ncolumns)
 	int			rows = 0;
 
 	for (int i = 0; rows <= 0 && i < (among ? (int) lengthof(resources) : 1); i++)
-		rows = cs_answer_list(account->api, resources[i], cs_call_document(transfer->call),
+		rows = cs_answer_list(account->api, resources[i], cs_answer_shown(transfer),
 							  account->server, columns, ncolumns, i > 0 ? 1 : among ? 2 : 3);
 	return Max(rows, 0);
 }
@@ -162,7 +170,7 @@ void
 cs_answer_tracking(const CsTransfer *transfer, CsOrderAnswer *answer)
 {
 	const CsApi *api = transfer->account->api;
-	const CsJson *document = cs_call_document(transfer->call);
+	const CsJson *document = cs_answer_shown(transfer);
 	CsAnswerColumn columns[] = {
 		{"tracking_number", TEXTOID}, {"carrier", TEXTOID}, {"shipment_id", TEXTOID},
 		{"status", TEXTOID}

@@ -263,6 +263,9 @@ extern void cs_record_not_listed(const CsTransfer *transfer, const CsFailure *fa
 extern void cs_record_parcels(const CsTransfer *transfer);
 extern void cs_answer_tracking(const CsTransfer *transfer, CsOrderAnswer *answer);
 
+/* The answer; NULL where "data" is null, since what is round it tells how the request went. */
+extern const CsJson *cs_answer_shown(const CsTransfer *transfer);
+
 /* cancel.c, follow.c: inside a step; plan what is due. */
 extern void cs_cancel_orders(void);
 extern void cs_follow_orders(void);

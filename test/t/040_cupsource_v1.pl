@@ -429,7 +429,7 @@ for (
 
 # An answer that says that it is none says nothing of the order.
 place('{"id": "denied", "status": "approved"}');
-for ('"success": false', '"success": 0', '"success": "false"', '"error": "down"', '"errors": [{"code": 7}]')
+for ('"success": false', '"success": 0', '"success": "false"', '"error": "down"', '"errors": [{"code": 7}]', '"status": "error"')
 {
 	$partner->clear;
 	$partner->answers('GET /v1/orders/denied/tracking' => qq({$_, "data": {"status": "cancelled"}}));
@@ -438,6 +438,12 @@ for ('"success": false', '"success": 0', '"success": "false"', '"error": "down"'
 	$partner->answers('GET /v1/products?page=1' => qq({$_, "data": []}));
 	isnt(query_state($node, 'SELECT FROM cs_products()'), '00000', 'nor is it an empty list');
 }
+
+# What says how the request went, round nothing, is not the order's status.
+$partner->clear;
+$partner->answers('GET /v1/orders/denied/tracking' => '{"status": "success", "data": null}');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_order_tracking('denied')}), '0', 'nothing is under way');
+is($node->safe_psql('postgres', q{SELECT state, remote_status FROM cs_orders WHERE remote_id = 'denied'}), 'approved|approved', 'and the order is as it was');
 
 place('{"id": "asked"}');
 $partner->clear;

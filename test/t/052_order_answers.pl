@@ -77,6 +77,8 @@ for my $denial (
 	'"success": 0, "message": "said so"',
 	'"success": "false", "message": "said so"',
 	'"success": false, "errors": [{"message": "said so"}]',
+	'"status": "error", "message": "said so"',
+	'"status": "fail", "message": "said so"',
   )
 {
 	my $id = 'denied-' . ++$n_denied;
