@@ -337,6 +337,11 @@ read_target(CsRowReader *reader, const Level *level, Target *target)
 
 		if (value == NULL)
 			continue;
+		if (target->type == CS_TYPE_TIMESTAMPTZ && cs_json_is_no_time(value))
+		{
+			reader->passed_over = true;
+			continue;
+		}
 		if (!cs_datum_from_json(target->type, value, &reader->values[attribute], &problem))
 		{
 			if (may_pass_over(reader, target))

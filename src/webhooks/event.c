@@ -62,6 +62,8 @@ read_column(Reader *reader, const CsJson *from, const CsColumn *column, const Cs
 	char	   *problem;
 
 	*value = cs_json_find(from, column->paths);
+	if (column->type == CS_TYPE_TIMESTAMPTZ && cs_json_is_no_time(*value))
+		*value = NULL;
 	if (*value == NULL)
 		return (Datum) 0;
 	if (column->type == CS_TYPE_TIMESTAMPTZ && cs_json_type(*value) == CS_JSON_INTEGER)

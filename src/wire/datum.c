@@ -375,6 +375,22 @@ timestamptz_from_json(const CsJson *value, Datum *datum, char **problem)
 	return true;
 }
 
+/* What is never meant, as nothing of a partner's is older; and MySQL's zeros. */
+bool
+cs_json_is_no_time(const CsJson *value)
+{
+	const TimestampTz epoch = (UNIX_EPOCH_JDATE - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	size_t		length;
+	const char *string = cs_json_string(value, &length);
+	TimestampTz timestamp;
+
+	if (string == NULL)
+		return false;
+	if (strncmp(string, "0000-00-00", strlen("0000-00-00")) == 0)
+		return true;
+	return cs_parse_timestamp(string, length, &timestamp) && timestamp <= epoch;
+}
+
 /* ---- what has parts ---- */
 
 static bool

@@ -38,6 +38,9 @@ extern Oid	cs_type_oid(CsType type);
  */
 extern bool cs_datum_from_json(CsType type, const CsJson *value, Datum *datum, char **problem);
 
+/* Is it what frameworks write for a time that there is not: 0001-01-01, 1970-01-01, 0000-00-00? */
+extern bool cs_json_is_no_time(const CsJson *value);
+
 /* UTF-8 of known length → text of the server's encoding; false if unconvertible. */
 extern bool cs_text_from_utf8(const char *utf8, size_t length, Datum *datum, char **problem);
 

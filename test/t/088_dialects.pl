@@ -198,6 +198,32 @@ $partner->answers('GET /v2/products?limit=100&cursor=c1' => '{"data": ' . produc
 $partner->answers('GET /v2/products?limit=100&cursor=c2' => '{"data": ' . products(1) . ', "pagination": {"has_more": false}}');
 is(listed('two'), '2 (3)', 'empty pages, and a last one that begins as the one before, are pages');
 
+#
+# A time that there is not, as frameworks write it
+#
+create_account($node, 'hub', api => 'customhub-v1', base_url => $partner->url, auth_url => $partner->url, poll_interval => '1h',
+	secrets => { api_key => 'k', secret_key => 's' });
+my $address = '"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201"';
+my $n = 0;
+
+for ('0001-01-01T00:00:00Z', '0001-01-01T00:00:00', '0001-01-01T00:00:00+03:00', '1970-01-01T00:00:00.000Z', '1970-01-01T01:00:00+01:00',
+	'0000-00-00 00:00:00')
+{
+	my $id = 'z' . ++$n;
+
+	$partner->clear;
+	$partner->answers('POST /v1/orders' => qq({"id": "$id", "status": "approved", "created_at": "$_"}), status => 201);
+	$partner->answers("GET /v1/orders/$id/tracking" => qq({"data": {"carrier": "UPS", "status": "label_created", "estimated_delivery": "$_", "shipped_at": "$_"}}));
+	$node->safe_psql('postgres', qq{SELECT FROM cs_create_order('[{"sku": "S1", "quantity": 1}]', '{$address}', '$id', server => 'one')});
+	is($node->safe_psql('postgres', qq{SELECT carrier, estimated_delivery, shipped_at, raw->>'shipped_at' FROM cs_order_tracking('$id')}), "UPS|||$_", "a parcel is not shipped at $_");
+	is($node->safe_psql('postgres', qq{SELECT state, remote_created_at, last_shipped_at FROM cs_orders WHERE remote_id = '$id'}), 'approved||', 'nor is the order');
+
+	$partner->answers('POST /api/PartnerAuthentication/auth' => '{"accessToken": "t", "expired": "2099-01-01T00:00:00+00:00"}');
+	$partner->answers('GET /api/v1/orders?page=1&pageSize=100' => '{"success": true, "data": {"orders": [{"orderId": "9b4f7e2a-0000-4000-8000-000000000001", '
+		  . qq("productionStatus": "ApprovalPending", "lastShippedAt": "$_"}], "pagination": {"page": 1, "pageSize": 100, "totalCount": 1, "hasMore": false}}}));
+	is($node->safe_psql('postgres', q{SELECT state, last_shipped_at FROM cs_orders(server => 'hub')}), 'placed|', 'nor one in a list');
+}
+
 $partner->stop;
 $node->stop;
 done_testing;
