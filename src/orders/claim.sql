@@ -12,7 +12,8 @@ CREATE FUNCTION cs_internal.origin() RETURNS text
 LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'cs_sql_origin';
 COMMENT ON FUNCTION cs_internal.origin() IS
-'This database as the owner of a queue: system identifier, OID of the database and cupsource.instance, with slashes between.';
+'This database as the owner of a queue: system identifier, OIDs of the database and of the schema cs_internal, and '
+'cupsource.instance, with slashes between.';
 
 CREATE FUNCTION cs_internal.claim_first() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$

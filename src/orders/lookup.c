@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -27,16 +28,18 @@ PG_FUNCTION_INFO_V1(cs_sql_resolve_order);
 PG_FUNCTION_INFO_V1(cs_sql_adopt_queue);
 
 /*
- * System identifier, database and instance: a dump restored elsewhere has
- * another identifier, one restored in this cluster and a copy made by CREATE
- * DATABASE have another database, and a copied data directory has both the
- * same but not the setting.
+ * System identifier, database, schema and instance: a dump restored elsewhere
+ * has another identifier, one restored in this cluster and a copy made by
+ * CREATE DATABASE have another database, one restored over this database makes
+ * the schema anew, and a copied data directory has all these but not the
+ * setting.
  */
 Datum
 cs_order_origin(void)
 {
-	return CStringGetTextDatum(psprintf(UINT64_FORMAT "/%u/%s", GetSystemIdentifier(),
-										MyDatabaseId, cs_guc_instance ? cs_guc_instance : ""));
+	return CStringGetTextDatum(psprintf(UINT64_FORMAT "/%u/%u/%s", GetSystemIdentifier(),
+										MyDatabaseId, get_namespace_oid("cs_internal", true),
+										cs_guc_instance ? cs_guc_instance : ""));
 }
 
 Datum

@@ -181,7 +181,7 @@ CREATE TABLE cs_internal.queue_claim (
   claimed_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE cs_internal.queue_claim IS
-'The database (system identifier, OID and cupsource.instance) whose worker sends these orders and whose schedule holds. '
+'The database (cs_internal.origin()) whose worker sends these orders and whose schedule holds. '
 'A restored or copied database finds another cluster''s name here and holds its queue until cs_adopt_queue(). '
 'The row of a dump fits beside one that is there, and then counts.';
 REVOKE ALL ON cs_internal.queue_claim FROM PUBLIC;

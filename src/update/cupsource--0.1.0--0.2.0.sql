@@ -67,6 +67,14 @@ DROP FUNCTION @extschema@.cs_product(text, text);
 DROP VIEW @extschema@.cs_products;
 
 -- AFTERWARDS
+-- Until now the schema's OID was not part of what tells this database from a copy.
+UPDATE cs_internal.queue_claim SET origin = cs_internal.origin()
+ WHERE origin = concat_ws('/', split_part(cs_internal.origin(), '/', 1), split_part(cs_internal.origin(), '/', 2),
+                          current_setting('cupsource.instance'));
+UPDATE cs_internal.orders SET origin = cs_internal.origin()
+ WHERE origin = concat_ws('/', split_part(cs_internal.origin(), '/', 1), split_part(cs_internal.origin(), '/', 2),
+                          current_setting('cupsource.instance'));
+
 -- Until now a catalogue outlived its server.
 SELECT cs_internal.catalog_forget(l.server)
   FROM (SELECT server FROM cs_internal.catalog_runs UNION SELECT server FROM cs_internal.products

@@ -79,6 +79,7 @@ for my $version (@old)
 		INSERT INTO cs_internal.orders (server, external_id, lines, ship_to, options, created_by, origin)
 		VALUES ('shop_v1', 'waits', '[{"sku": "CS-8OZ-ECO", "quantity": 5000}]', '{"line1": "123 Commerce Way", "city": "Portland",
 		  "state": "OR", "postal_code": "97201"}', '{"currency": "USD"}', current_user, cs_internal.origin());
+		INSERT INTO cs_internal.queue_claim (origin) VALUES (cs_internal.origin());
 		INSERT INTO cs_internal.order_events (order_id, at, source, type, by) SELECT id, now(), 'local', 'queued', 'me' FROM cs_internal.orders;
 		INSERT INTO cs_internal.products (server, product_id, sku, unit_price, fetched_at, price_since, fingerprint)
 		VALUES ('shop_v1', 'p', 's', 3, now(), '2026-03-01', 1);
@@ -89,6 +90,14 @@ for my $version (@old)
 		CREATE TRIGGER submit AFTER INSERT ON erp FOR EACH ROW EXECUTE FUNCTION cs_submit_order('server=shop_v1', 'external_id=po',
 		  'lines=''[{"sku": "CS-8OZ-ECO", "quantity": 5000}]''', 'currency=''USD''',
 		  'ship_to=''{"line1": "1 Way", "city": "Portland", "state": "OR", "postal_code": "97201"}''')});
+
+	# That version's library named its database without the schema.
+	$node->safe_psql($database, "UPDATE cs_internal.$_ SET origin = regexp_replace(origin, '^([0-9]+/[0-9]+)/[0-9]+', '\\1')") for qw(orders queue_claim);
+
+	# The package is new, and the server restarted with it; until the update orders wait.
+	my $log = -s $node->logfile;
+	$node->restart;
+	$node->wait_for_log(qr/ERROR:  function cs_internal\.\w+\(.*\) does not exist/, $log);
 	my (undef, undef, $err) = $node->psql($database, 'ALTER EXTENSION cupsource UPDATE');
 	is($err =~ /ERROR/ ? $err : '', '', "$version is updated");
 	is($node->safe_psql($database, 'SELECT has_table_privilege($$public$$, $$cs_orders$$, $$INSERT$$)'), 'f', 'with the rights that a DBA has set');
@@ -102,6 +111,7 @@ for my $version (@old)
 	is($node->safe_psql($database, q{SELECT string_agg(unit_price || ' ' || valid, ', ' ORDER BY valid) FROM cs_price_history}),
 		'1 ["2026-01-01 00:00:00+00","2026-02-01 00:00:00+00"), 2 ["2026-02-01 00:00:00+00","2026-03-01 00:00:00+00"), 3 ["2026-03-01 00:00:00+00",)',
 		'prices have their history');
+	$node->poll_query_until($database, q{SELECT count(*) = 1 FROM cs_orders WHERE state = 'placed'}) or die 'the order that waited is not sent';
 	$node->safe_psql($database, q{INSERT INTO erp VALUES ('new')});
 	$node->poll_query_until($database, q{SELECT count(*) = 2 FROM cs_orders WHERE state = 'placed'}) or die 'the orders are not sent';
 	is($node->safe_psql($database, q{SELECT string_agg(external_id, ' ' ORDER BY id) FROM cs_orders}), 'waits new', 'the order that waited goes out, and a new one');

@@ -141,4 +141,27 @@ is(join(' ', sort map { $_->{external_id} } $sandbox->orders(api => 'customhub-v
 is($restored->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE external_id = 'uncertain'}), 'uncertain',
 	'what nobody knew of still waits for a person');
 
+# ---- restored over itself ----
+
+# Last night's dump has an order that was placed since, and the database that it comes into is the same one.
+$restored->safe_psql('postgres', q{SELECT cs_resolve_order('uncertain', 'failed'); ALTER SERVER hub OPTIONS (SET base_url 'http://127.0.0.1:1')}
+	  . q{; ALTER SERVER shop_v1 OPTIONS (SET base_url 'http://127.0.0.1:1', DROP refresh_interval);} . order('cs_enqueue_order', 'shop_v1', 'night'));
+wait_for($restored, q{SELECT attempts > 0 AND state = 'queued' FROM cs_orders WHERE external_id = 'night'});
+command_ok([ 'pg_dump', '-Fc', '-f', "$dump.night", '-d', $restored->connstr('postgres') ], 'dumped at night');
+$restored->safe_psql('postgres', "ALTER SERVER shop_v1 OPTIONS (SET base_url '" . $sandbox->url . "/v1'); SELECT cs_resume('shop_v1')");
+wait_for_state($restored, 'night', 'placed');
+$posts = $sandbox->count(method => 'POST', path => '.*/orders');
+$looked = -s $restored->logfile;
+command_ok([ 'pg_restore', '--exit-on-error', '--clean', '--if-exists', '-d', $restored->connstr('postgres'), "$dump.night" ], 'restored over itself');
+$restored->safe_psql('postgres', "ALTER SERVER shop_v1 OPTIONS (SET base_url '" . $sandbox->url . "/v1'); SELECT cs_resume('shop_v1');"
+	  . order('cs_enqueue_order', 'shop_v1', 'morning'));
+$restored->wait_for_log(qr/order queue of database "postgres" belongs to another cluster and is on hold/, $looked);
+is($restored->safe_psql('postgres', q{SELECT external_id, reason FROM cs_queue WHERE state = 'queued' ORDER BY 1}), "morning|$held\nnight|$held",
+	'what is restored over itself is a copy, too');
+is($sandbox->count(method => 'POST', path => '.*/orders'), $posts, 'and sends nothing');
+$restored->safe_psql('postgres', q{SELECT cs_cancel_order('night'); SELECT cs_adopt_queue()});
+wait_for_state($restored, 'morning', 'placed');
+is($restored->safe_psql('postgres', q{SELECT state FROM cs_orders WHERE external_id = 'night'}), 'cancelled',
+	'what was placed since can be taken out before it is adopted');
+
 done_testing();
