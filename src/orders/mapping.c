@@ -155,7 +155,7 @@ set_type(CsSource *source, Oid type)
 	getTypeOutputInfo(type, &source->output, &is_varlena);
 	source->is_padded = getBaseType(type) == BPCHAROID;
 	source->is_composite = type_is_rowtype(type);
-	source->is_array = OidIsValid(get_element_type(type));
+	source->is_array = OidIsValid(get_element_type(getBaseType(type)));
 	source->type = type;
 }
 

@@ -222,6 +222,20 @@ $node->safe_psql('postgres', qq{
 is($node->safe_psql('postgres', q{SELECT '<' || external_id || '>', server, options FROM cs_orders WHERE external_id LIKE '%padded%'}),
 	'< padded-1>|shop_v1|{"currency": "USD"}', 'char(n) is read without its filling');
 
+# Domains are what they are made of.
+$node->safe_psql('postgres', q{
+	CREATE TYPE erp.item AS (sku text, quantity integer);
+	CREATE DOMAIN erp.items AS erp.item[] CHECK (cardinality(VALUE) > 0);
+	CREATE TYPE erp.place AS (name text, line1 text, city text, state text, postal_code text, country text);
+	CREATE DOMAIN erp.whereabouts AS erp.place;
+	CREATE TABLE erp.typed (po text, lines erp.items, address erp.whereabouts);
+	CREATE TRIGGER submit AFTER INSERT ON erp.typed FOR EACH ROW
+	  EXECUTE FUNCTION cs_submit_order('server=hub', 'external_id=po', 'lines=lines', 'ship_to=address');
+	INSERT INTO erp.typed VALUES ('typed-1', ARRAY[ROW('BC-3001-L-BLACK', 2)]::erp.item[],
+	  ROW('Jane Doe', '123 Main St', 'Brooklyn', 'NY', '11201', 'US'))});
+is($node->safe_psql('postgres', q{SELECT lines, ship_to->>'city' FROM cs_orders WHERE external_id = 'typed-1'}),
+	'[{"sku": "BC-3001-L-BLACK", "quantity": 2}]|Brooklyn', 'a domain over an array or a composite type is read as that');
+
 # Header and lines: a deferred constraint trigger and a function of the row.
 $node->safe_psql('postgres', q{
 	CREATE TYPE erp.address AS (name text, line1 text, city text, state text, postal_code text, country text);
