@@ -495,7 +495,8 @@ BEGIN
           OR old.state = 'placed' AND action = 'placed' AND old.fetched_at IS NULL) THEN
     PERFORM cs_internal.order_refuse(order_id, new_state);
   END IF;
-  IF action = 'placed' AND coalesce(found_id, '') !~ '\S' THEN
+  -- No backslash: what that means is up to the session's standard_conforming_strings.
+  IF action = 'placed' AND coalesce(found_id, '') !~ '[^[:space:]]' THEN
     RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'remote_id must be given with action "placed"',
       HINT = 'It is the partner''s id of the order, by which it is followed.';
   END IF;

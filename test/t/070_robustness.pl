@@ -62,6 +62,16 @@ for my $setting ('default_transaction_read_only = on', "default_transaction_isol
 }
 
 #
+# A session in which a backslash is one only if it is written twice
+#
+$sandbox->faults({ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', enqueue('backslash'));
+wait_for_state($node, 'backslash', 'uncertain');
+is($node->safe_psql('postgres', q{SET standard_conforming_strings = off; SET escape_string_warning = off;
+	SELECT state, remote_id FROM cs_resolve_order('backslash', 'placed', 'ord_777')}), 'placed|ord_777',
+	'an order is resolved where standard_conforming_strings is off');
+
+#
 # A crash after the request, where commits need not be on disk
 #
 $sandbox->forget;
