@@ -9,7 +9,7 @@
  */
 
 CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
-  SELECT m.server, q.waiting, q.oldest_at, q.held, u.uncertain, u.uncertain_since, q.due_at,
+  SELECT m.server, q.waiting, q.oldest_at, q.held + p.held AS held, u.uncertain, u.uncertain_since, q.due_at,
          f.failed, f.failed_since, f.first_failed, n.not_followed, n.not_followed_since, n.first_not_followed
     FROM cs_internal.monitored_servers AS m
    CROSS JOIN LATERAL (
@@ -23,6 +23,12 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
                     OR EXISTS (SELECT FROM cs_internal.queue_claim AS c WHERE c.origin <> cs_internal.origin()) AS is_held
                FROM cs_internal.orders AS o
               WHERE o.server = m.server AND o.next_attempt_at IS NOT NULL) AS w) AS q
+   CROSS JOIN LATERAL (
+     -- Placed ones, which only the original follows: looked at in a copy only.
+     SELECT count(*) AS held
+       FROM cs_internal.orders AS o
+      WHERE EXISTS (SELECT FROM cs_internal.queue_claim AS c WHERE c.origin <> cs_internal.origin())
+        AND o.server = m.server AND o.poll_at IS NOT NULL AND o.next_attempt_at IS NULL) AS p
    CROSS JOIN LATERAL (
      SELECT count(*) AS uncertain, min(o.changed_at) AS uncertain_since
        FROM cs_internal.orders AS o
@@ -44,7 +50,7 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
       WHERE o.server = m.server AND o.failing_since < now() - interval '1 hour' AND o.poll_at IS NOT NULL) AS n;
 COMMENT ON VIEW @extschema@.cs_stat_orders IS
 'Per server: how many orders wait to be sent, or are on the wire, and since when the oldest (waiting, oldest_at); how '
-'many of those belong to another cluster (held); of how many the outcome is unknown, and since when (uncertain, '
+'many belong to another cluster, of those and of the placed ones that would be followed (held); of how many the outcome is unknown, and since when (uncertain, '
 'uncertain_since); when the first of those that wait is to go out (due_at; NULL: none waits); how many that were queued failed '
 'within the last day and were not seen to since (failed, failed_since, and the local id of the first: first_failed); of how many '
 'the partner has told nothing for more than an hour, though it was asked (not_followed, not_followed_since, first_not_followed). '
@@ -157,7 +163,7 @@ BEGIN ATOMIC
     SELECT 3, 'hold', CASE WHEN o.held > 0 THEN 1 ELSE 0 END,
            CASE WHEN o.held > 0 THEN format('orders that belong to another cluster: %s', o.held)
                 ELSE 'no order is held' END,
-           'This database is a copy. If it is to send them, let a superuser call cs_adopt_queue().'
+           'This database is a copy. If it is to send and follow them, let a superuser call cs_adopt_queue().'
       FROM orders AS o
     UNION ALL
     SELECT 4, 'uncertain',

@@ -1,7 +1,7 @@
 -- Whose the queue and the schedule are: of who has said what is to be done
 -- here, unless the database is a copy.  The transaction ends before a worker looks.
 BEGIN;
-SELECT plan(20);
+SELECT plan(22);
 
 CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
@@ -46,6 +46,10 @@ SELECT ok(NOT cs_internal.claim_queue() AND NOT pg_temp.ours(), 'a claim that is
 SELECT is((SELECT concat_ws(' ', count(*), min(reason)) FROM cs_queue), '1 held: this database is a copy, see cs_adopt_queue',
   'its orders are held, each of them shown once');
 SELECT is((SELECT concat_ws(' ', waiting, held) FROM cs_stat_orders), '0 1', 'and counted as that');
+UPDATE cs_internal.orders SET state = 'placed', next_attempt_at = NULL, poll_at = now();
+SELECT is((SELECT concat_ws(' ', waiting, held) FROM cs_stat_orders), '0 1', 'one that is placed is not followed, and counted, too');
+SELECT is((SELECT status FROM cs_health() WHERE check_name = 'hold'), 'warn', 'which somebody is told');
+UPDATE cs_internal.orders SET state = 'queued', next_attempt_at = now(), poll_at = NULL;
 DELETE FROM cs_internal.queue_claim WHERE origin <> 'original';
 ALTER SERVER hub OPTIONS (SET refresh_interval '4 days');
 SELECT is(pg_temp.claims(), 'original', 'nobody claims a copy');
