@@ -66,6 +66,11 @@ DECLARE
   me text := cs_internal.origin();
   adopted bigint;
 BEGIN
+  -- Logical replication brings rows, but not where the sequences of their ids stand.
+  PERFORM setval('cs_internal.order_id', max(o.id)) FROM cs_internal.orders AS o
+   HAVING max(o.id) >= (SELECT s.last_value + s.is_called::integer FROM cs_internal.order_id AS s);
+  PERFORM setval('cs_internal.order_event_id', max(e.id)) FROM cs_internal.order_events AS e
+   HAVING max(e.id) >= (SELECT s.last_value + s.is_called::integer FROM cs_internal.order_event_id AS s);
   DELETE FROM cs_internal.queue_claim;
   INSERT INTO cs_internal.queue_claim (origin) VALUES (me);
   WITH taken AS (

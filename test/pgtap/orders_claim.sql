@@ -1,7 +1,7 @@
 -- Whose the queue and the schedule are: of who has said what is to be done
 -- here, unless the database is a copy.  The transaction ends before a worker looks.
 BEGIN;
-SELECT plan(22);
+SELECT plan(24);
 
 CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
@@ -69,6 +69,13 @@ SET LOCAL client_min_messages = error;
 CREATE PUBLICATION everything FOR ALL TABLES;
 SELECT is(cs_adopt_queue(), 1::bigint, 'a copy is adopted with its orders, also where all tables are published');
 SELECT is(pg_temp.claims(), 'ours', 'and is nobody else''s any more');
+
+-- Logical replication has brought rows, but not where their sequences stand.
+SELECT FROM setval('cs_internal.order_id', 1, false) AS o, setval('cs_internal.order_event_id', 1, false) AS e;
+UPDATE cs_internal.orders SET id = 1, origin = 'original';
+UPDATE cs_internal.order_events SET order_id = 1, id = 1;
+SELECT is(cs_adopt_queue(), 1::bigint, 'one with sequences that stand behind its rows');
+SELECT is(pg_temp.queue_po('po-2'), 'queued', 'which has a number for the next order');
 
 SELECT * FROM finish();
 ROLLBACK;
