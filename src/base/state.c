@@ -8,13 +8,18 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -104,12 +109,66 @@ cs_state_leave(const CsStateScope *scope)
 	SPI_finish();
 }
 
+/* The version of the extension's objects; NULL: there are none. */
+static char *
+version_here(void)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(EXTENSION_NAME));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(rel), &isnull);
+
+		if (!isnull)
+			version = TextDatumGetCString(value);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return version;
+}
+
+/* What a statement does not find may come with an update that was forgotten here. */
+static void
+advise_update(void *arg)
+{
+	if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION)
+		errhint("The extension is at version %s in this database, the loaded library at %s. After a new package restart the server, then use ALTER EXTENSION %s UPDATE in each database.",
+				(const char *) arg, CUPSOURCE_VERSION, EXTENSION_NAME);
+}
+
+/* The versions are compared until they are the same: the library's does not change any more. */
+static SPIPlanPtr
+prepare(CsStatement *statement)
+{
+	static bool is_current = false;
+	char	   *version = is_current ? NULL : version_here();
+	ErrorContextCallback advice = {error_context_stack, advise_update, version};
+	SPIPlanPtr	plan;
+
+	is_current = is_current || (version && strcmp(version, CUPSOURCE_VERSION) == 0);
+	if (version && !is_current)
+		error_context_stack = &advice;
+	plan = SPI_prepare(statement->sql, statement->nargs, statement->argtypes);
+	error_context_stack = advice.previous;
+	return plan;
+}
+
 static SPIPlanPtr
 kept_plan(CsStatement *statement)
 {
 	if (statement->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->argtypes);
+		SPIPlanPtr	plan = prepare(statement);
 
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", statement->sql,

@@ -97,7 +97,9 @@ for my $version (@old)
 	# The package is new, and the server restarted with it; until the update orders wait.
 	my $log = -s $node->logfile;
 	$node->restart;
-	$node->wait_for_log(qr/ERROR:  function cs_internal\.\w+\(.*\) does not exist/, $log);
+	my $advice = qr/HINT:  The extension is at version \Q$version\E in this database.*use ALTER EXTENSION cupsource UPDATE in each database/;
+	$node->wait_for_log(qr/ERROR:  function cs_internal\.\w+\(.*\) does not exist[^\n]*\n[^\n]*$advice/, $log);
+	like(($node->psql($database, q{CALL cs_refresh_catalog('shop_v1')}))[2], $advice, 'who meets the older version is told what to do');
 	my (undef, undef, $err) = $node->psql($database, 'ALTER EXTENSION cupsource UPDATE');
 	is($err =~ /ERROR/ ? $err : '', '', "$version is updated");
 	is($node->safe_psql($database, 'SELECT has_table_privilege($$public$$, $$cs_orders$$, $$INSERT$$)'), 'f', 'with the rights that a DBA has set');
