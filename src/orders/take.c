@@ -94,6 +94,17 @@ member_text(Datum object, const char *key)
 	return value ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
 }
 
+/* A copy sends nothing, and what waits for the original would wait for ever. */
+static void
+refuse_held(const Taken *taken)
+{
+	if (taken->held)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
+				 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
+}
+
 static void
 take_create(const Taken *taken)
 {
@@ -108,11 +119,7 @@ take_create(const Taken *taken)
 	int64		order_id;
 	bool		isnull;
 
-	if (taken->held)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
-				 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
+	refuse_held(taken);
 	cs_state_run(&order_take, &value, NULL);
 	order_id = DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
@@ -142,6 +149,7 @@ take_part(void *arg)
 			take_create(taken);
 			break;
 		case CS_HANDOFF_CANCEL:
+			refuse_held(taken);
 			cs_take_cancel(request);
 			break;
 		case CS_HANDOFF_FOLLOW:
@@ -265,6 +273,7 @@ take_step(void *arg)
 {
 	Batch	   *batch = arg;
 	bool		queued = false; /* there may be something to claim */
+	bool		looked = false; /* whether the queue is held */
 	bool		held = false;
 
 	for (int i = 0; i < batch->count; i++)
@@ -274,11 +283,12 @@ take_step(void *arg)
 
 		if (!is_order || !send_directly(taken))
 		{
-			if (is_order && !queued)
+			if (!looked && taken->request.kind != CS_HANDOFF_FOLLOW)
 			{
 				held = !cs_queue_is_ours();
-				queued = true;
+				looked = true;
 			}
+			queued |= is_order;
 			taken->held = held;
 			taken->failed = !cs_work_part(take_part, taken, &taken->failure);
 		}

@@ -91,11 +91,11 @@ CREATE VIEW @extschema@.cs_queue WITH (security_barrier) AS
   SELECT o.id AS order_id, o.server, o.external_id, o.state,
          CASE WHEN o.state OPERATOR(pg_catalog.=) 'uncertain'
               THEN 'outcome unknown, look at the partner and use cs_resolve_order'
-              WHEN o.state OPERATOR(pg_catalog.=) 'sending' THEN 'on the wire'
               WHEN o.origin OPERATOR(pg_catalog.<>) cs_internal.origin()
                    OR EXISTS (SELECT FROM cs_internal.queue_claim AS c
                                WHERE c.origin OPERATOR(pg_catalog.<>) cs_internal.origin())
               THEN 'held: this database is a copy, see cs_adopt_queue'
+              WHEN o.state OPERATOR(pg_catalog.=) 'sending' THEN 'on the wire'
               WHEN o.lost_at IS NOT NULL THEN 'its transaction rolled back'
               WHEN (o.error).message IS NOT NULL
               THEN pg_catalog.concat('tried again: ', (o.error).message)

@@ -109,6 +109,7 @@ is($restored->safe_psql('postgres', $history), '2|2', 'and what it cost before')
 
 my $held = 'held: this database is a copy, see cs_adopt_queue';
 my $posts = $sandbox->count(method => 'POST', path => '.*/orders');
+my $deletions = $sandbox->count(method => 'DELETE', path => '.*/orders/.*');
 $restored->safe_psql('postgres', "ALTER SERVER hub OPTIONS (SET base_url '" . $sandbox->url . "');" . order('cs_enqueue_order', 'hub', 'here'));
 $restored->wait_for_log(qr/order queue of database "postgres" belongs to another cluster and is on hold/);
 is($restored->safe_psql('postgres', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs_queue WHERE state = 'queued'}), $held,
@@ -128,6 +129,10 @@ is($node->safe_psql('second', q{SELECT string_agg(DISTINCT reason, '; ') FROM cs
 $restored->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'sending', attempts = attempts + 1 WHERE external_id = 'queued-3'});
 is($restored->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'cupsource worker'}), 1,
 	'there is a worker');
+is($restored->safe_psql('postgres', q{SELECT reason FROM cs_queue WHERE external_id = 'queued-3'}), $held, 'nothing of a copy is on the wire');
+is(query_state($restored, "SET statement_timeout = '20s'; SELECT cs_cancel_order('$_')"), '55000', "a copy cancels nothing at the partner: $_")
+  for qw(placed queued-3);
+is($sandbox->count(method => 'DELETE', path => '.*/orders/.*'), $deletions, 'and asks for nothing of that kind');
 
 my $open = $restored->safe_psql('postgres',
 	q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'sending', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'});
