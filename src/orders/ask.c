@@ -26,6 +26,7 @@
 #include "src/client/server.h"
 #include "src/orders/answer.h"
 #include "src/orders/orders.h"
+#include "src/orders/transfer.h"
 #include "src/wire/datum.h"
 
 PG_FUNCTION_INFO_V1(cs_sql_add_designs);
@@ -78,6 +79,18 @@ remote_id_of(int64 id)
 	remote_id = MemoryContextStrdup(cxt, remote_id);
 	cs_state_leave(&scope);
 	return cs_utf8_from_server(remote_id);
+}
+
+/* A copy changes nothing at the partner. */
+static void
+refuse_copy(void)
+{
+	CsStateScope scope;
+
+	cs_state_enter(&scope);
+	if (!cs_queue_is_ours())
+		cs_queue_refuse();
+	cs_state_leave(&scope);
 }
 
 /* The partner's id of the line's item. */
@@ -167,6 +180,7 @@ cs_sql_add_designs(PG_FUNCTION_ARGS)
 		unsupported(account, "cannot add designs to an order", NULL);
 	designs = cs_form_read_designs(CurrentMemoryContext, json_argument(fcinfo, 2), &ndesigns);
 	remote_id = remote_id_of(id);
+	refuse_copy();
 	item_id = item_id_of(account, id, remote_id, PG_GETARG_INT32(1));
 
 	cs_writer_init(&writer);

@@ -79,6 +79,16 @@ cs_queue_is_ours(void)
 	return ours;
 }
 
+/* A copy sends nothing, and what waits for the original would wait for ever. */
+void
+cs_queue_refuse(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the order queue of this database belongs to another cluster and is on hold"),
+			 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
+}
+
 /* A claimed order on its way to become a transfer. */
 typedef struct Claimed
 {

@@ -94,17 +94,6 @@ member_text(Datum object, const char *key)
 	return value ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
 }
 
-/* A copy sends nothing, and what waits for the original would wait for ever. */
-static void
-refuse_held(const Taken *taken)
-{
-	if (taken->held)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the order queue of this database belongs to another cluster and is on hold"),
-				 errhint("If the original does not run any more, use SELECT cs_adopt_queue().")));
-}
-
 static void
 take_create(const Taken *taken)
 {
@@ -119,7 +108,8 @@ take_create(const Taken *taken)
 	int64		order_id;
 	bool		isnull;
 
-	refuse_held(taken);
+	if (taken->held)
+		cs_queue_refuse();
 	cs_state_run(&order_take, &value, NULL);
 	order_id = DatumGetInt64(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
@@ -149,7 +139,8 @@ take_part(void *arg)
 			take_create(taken);
 			break;
 		case CS_HANDOFF_CANCEL:
-			refuse_held(taken);
+			if (taken->held)
+				cs_queue_refuse();
 			cs_take_cancel(request);
 			break;
 		case CS_HANDOFF_FOLLOW:

@@ -213,8 +213,9 @@ extern bool cs_places_awaited(Oid serverid);	/* by orders of that server, or of 
 extern long cs_places_wait_ms(void);	/* until the first should ask again; -1: none waits */
 extern bool cs_places_due(void);	/* it is time for that; says so once */
 
-/* claim.c: inside a step. */
+/* claim.c: inside a step, or a scope. */
 extern bool cs_queue_is_ours(void);
+extern void cs_queue_refuse(void);	/* throws: it is not */
 extern void cs_claim_orders(void);
 extern void cs_claim_more_orders(void); /* what the last claim had no room for */
 

@@ -132,7 +132,9 @@ is($restored->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHER
 is($restored->safe_psql('postgres', q{SELECT reason FROM cs_queue WHERE external_id = 'queued-3'}), $held, 'nothing of a copy is on the wire');
 is(query_state($restored, "SET statement_timeout = '20s'; SELECT cs_cancel_order('$_')"), '55000', "a copy cancels nothing at the partner: $_")
   for qw(placed queued-3);
-is($sandbox->count(method => 'DELETE', path => '.*/orders/.*'), $deletions, 'and asks for nothing of that kind');
+is(query_state($restored, q{SELECT cs_add_designs('placed', 1, '[{"url": "https://cdn.partner.com/a.png", "placement": "width1", "width_inches": 11,
+	"height_inches": 11}]')}), '55000', 'nor does it change anything there');
+is($sandbox->count(method => 'DELETE', path => '.*/orders/.*'), $deletions, 'nothing of that kind was asked for');
 
 my $open = $restored->safe_psql('postgres',
 	q{SELECT count(*) FROM cs_orders WHERE state IN ('queued', 'sending', 'uncertain', 'placed', 'shipped', 'orphaned') AND external_id <> 'here'});
