@@ -145,6 +145,13 @@ typedef struct CsJsonbBuild
 #define CS_ATTRIBUTE_CHANGED(tupdesc, i) ((void) 0)
 #endif
 
+/* A generated column that is not stored: there is no value in a row that a trigger gets. */
+#if PG_VERSION_NUM >= 180000
+#define CS_IS_VIRTUAL(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define CS_IS_VIRTUAL(attribute) ((void) (attribute), false)
+#endif
+
 /* The last argument must be a NULL pointer. */
 #ifdef __GNUC__
 #define CS_SENTINEL __attribute__((sentinel))

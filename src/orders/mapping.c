@@ -22,6 +22,7 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 
+#include "src/base/compat.h"
 #include "src/orders/mapping.h"
 
 const CsPartName cs_parts[CS_PARTS] =
@@ -220,13 +221,19 @@ static void
 source_from_column(CsSource *source, const char *value, Relation rel)
 {
 	TupleDesc	tupdesc = RelationGetDescr(rel);
+	Form_pg_attribute column;
 
 	source->attnum = SPI_fnumber(tupdesc, value);
 	if (source->attnum <= 0)
 		cs_mapping_error(source->argument,
 					   psprintf("table \"%s\" has no column \"%s\"",
 								RelationGetRelationName(rel), value));
-	set_type(source, TupleDescAttr(tupdesc, source->attnum - 1)->atttypid);
+	column = TupleDescAttr(tupdesc, source->attnum - 1);
+	if (CS_IS_VIRTUAL(column))
+		cs_mapping_error(source->argument,
+					   psprintf("column \"%s\" of table \"%s\" is not STORED and has no value when triggers fire",
+								value, RelationGetRelationName(rel)));
+	set_type(source, column->atttypid);
 }
 
 /* A constant in single quotes; a doubled quote is one. */
