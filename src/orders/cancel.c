@@ -152,6 +152,26 @@ read_knowledge(int64 order_id, Cancellation *c)
 	return cs_work_column_text(SPI_tuptable, 0, 2);
 }
 
+/*
+ * One that is queued again, may be at a partner that cannot cancel, and is not
+ * wanted any more: to know its outcome it would have to be sent.
+ */
+static bool
+withdraw(const Cancellation *c, const char *state)
+{
+	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_UNKNOWN};
+
+	if (c->api == NULL || c->api->orders->cancel_path != NULL || strcmp(state, "queued") != 0 ||
+		!cs_order_may_have_arrived(c->order_id))
+		return false;
+	failure.sqlstate = CS_ERRCODE_OUTCOME_UNKNOWN;
+	failure.message = psprintf("it is unknown whether order %lld was placed", (long long) c->order_id);
+	failure.detail = psprintf("It is not wanted any more, but %s cannot cancel orders, and an earlier request may have arrived.",
+							  c->api->title);
+	cs_order_uncertain(c->order_id, &failure);
+	return true;
+}
+
 /* The payload is the local id, a blank and the name of who asks. */
 void
 cs_take_cancel(const CsHandoffRequest *request)
@@ -175,8 +195,10 @@ cs_take_cancel(const CsHandoffRequest *request)
 				 errmsg("%s cannot cancel orders", c.api->title),
 				 errdetail("Order %lld is %s.", (long long) c.order_id, state),
 				 errhint("Ask the partner's support.")));
-	next = cancel_order(c.order_id, by);
 	cs_waiter_add(request, c.order_id);
+	if (withdraw(&c, state))
+		return;
+	next = cancel_order(c.order_id, by);
 	if (strcmp(next, "done") == 0)
 		cs_waiters_answer(CS_HANDOFF_CANCEL, c.order_id, NULL);
 	else if (strcmp(next, "send") == 0)
@@ -196,6 +218,8 @@ give_up_lost(int64 order_id)
 	bool		cancellable = c.api != NULL && c.api->orders->cancel_path != NULL &&
 		strcmp(state, "shipped") != 0 && strcmp(state, "delivered") != 0;
 
+	if (withdraw(&c, state))
+		return;
 	if (cancellable || strcmp(state, "queued") == 0)
 		cancel_order(order_id, "cupsource");
 	else

@@ -186,6 +186,26 @@ cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final
 	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
 }
 
+void
+cs_order_uncertain(int64 order_id, CsFailure *failure)
+{
+	static CsStatement order_uncertain = {
+		"SELECT cs_internal.order_uncertain($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
+		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
+	};
+	Datum		values[1 + CS_ERROR_ARGS];
+	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
+
+	failure->hint = psprintf("It may have been placed, so it is not sent again. Look for it at the partner, "
+							 "then use cs_resolve_order(%lld, 'placed', …), 'retry' or 'failed'.",
+							 (long long) order_id);
+	values[0] = Int64GetDatum(order_id);
+	cs_work_error(failure, values + 1, nulls + 1);
+	cs_state_run(&order_uncertain, values, nulls);
+	cs_waiters_answer(CS_HANDOFF_CREATE, order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
+}
+
 /*
  * sending → uncertain.  An answer that says 5xx is told as it is; any other would
  * be taken for a refusal, which it is not, as an earlier request may have placed
@@ -194,13 +214,7 @@ cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final
 void
 cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause)
 {
-	static CsStatement order_uncertain = {
-		"SELECT cs_internal.order_uncertain($1, ROW($2, $3, $4, $5, $6)::cs_internal.order_error)",
-		1 + CS_ERROR_ARGS, {INT8OID, CS_ERROR_TYPES}
-	};
 	CsFailure	failure = *cause;
-	Datum		values[1 + CS_ERROR_ARGS];
-	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
 
 	if (cause->kind != CS_FAILURE_REFUSED || cause->status < 500)
 	{
@@ -212,14 +226,7 @@ cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause)
 			psprintf("The partner's last answer leaves it open: %s%s%s", cause->message,
 					 cause->detail ? "; " : "", cause->detail ? cause->detail : "");
 	}
-	failure.hint = psprintf("It may have been placed, so it is not sent again. Look for it at the partner, "
-							"then use cs_resolve_order(%lld, 'placed', …), 'retry' or 'failed'.",
-							(long long) transfer->order_id);
-	values[0] = Int64GetDatum(transfer->order_id);
-	cs_work_error(&failure, values + 1, nulls + 1);
-	cs_state_run(&order_uncertain, values, nulls);
-	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &failure);
-	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, &failure);
+	cs_order_uncertain(transfer->order_id, &failure);
 }
 
 static bool
@@ -232,9 +239,8 @@ ask_about(CsStatement *question, int64 order_id)
 	return DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull));
 }
 
-/* May any request of this order have arrived, this one included? */
-static bool
-may_have_arrived(int64 order_id)
+bool
+cs_order_may_have_arrived(int64 order_id)
 {
 	static CsStatement never_arrived = {"SELECT cs_internal.never_arrived($1)", 1, {INT8OID}};
 
@@ -300,7 +306,7 @@ cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure)
 		(tries > cs_guc_max_retries || failure->retry_after_ms > cs_guc_rate_limit_wait);
 
 	bool		arrived = failure->delivery != CS_DELIVERY_NOT_SENT ||
-		(exhausted && may_have_arrived(transfer->order_id));
+		(exhausted && cs_order_may_have_arrived(transfer->order_id));
 
 	if (exhausted && !arrived && is_only_called_for(transfer->order_id))
 	{

@@ -242,6 +242,12 @@ extern void cs_order_try_again(const CsTransfer *transfer, const CsFailure *fail
 extern void cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final);
 extern void cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause);
 
+/* record.c: the same of an order that is not on the wire; gives the failure its hint. */
+extern void cs_order_uncertain(int64 order_id, CsFailure *failure);
+
+/* record.c: may any request of this order have arrived, the last one included? */
+extern bool cs_order_may_have_arrived(int64 order_id);
+
 /* The attempt that a transfer was, into the journal; how many the order has had. */
 extern void cs_order_attempted(const CsTransfer *transfer, const CsFailure *failure);
 extern int	cs_order_attempts(int64 order_id);

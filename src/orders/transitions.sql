@@ -199,7 +199,7 @@ COMMENT ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_
 'not arrive and was to be cancelled meanwhile, and is.';
 REVOKE ALL ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
--- sending → uncertain.
+-- sending → uncertain; queued, too, if an earlier request may have arrived.
 CREATE FUNCTION cs_internal.order_uncertain(order_id bigint, e cs_internal.order_error) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -207,7 +207,8 @@ DECLARE
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = 'uncertain', next_attempt_at = NULL, changed_at = clock_timestamp(), error = e
-   WHERE t.id = order_id AND t.state = 'sending'
+   WHERE t.id = order_id
+     AND (t.state = 'sending' OR t.state = 'queued' AND NOT cs_internal.never_arrived(order_id))
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'uncertain');
@@ -216,7 +217,8 @@ BEGIN
     cs_internal.error_detail(e));
 END $$;
 COMMENT ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) IS
-'sending → uncertain: the request may have arrived, and sending it again could order twice. Waits for cs_resolve_order.';
+'sending → uncertain: the request may have arrived, and sending it again could order twice; queued → uncertain: one that '
+'may have arrived is not wanted any more, and the partner cannot cancel. Waits for cs_resolve_order.';
 REVOKE ALL ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) FROM PUBLIC;
 
 -- queued, sending → failed.
@@ -327,19 +329,35 @@ COMMENT ON FUNCTION cs_internal.order_cancel_queued(bigint, text) IS
 'queued → cancelled, if it never reached the partner and nobody is sending it: true. Otherwise nothing is changed, and nothing stays locked.';
 REVOKE ALL ON FUNCTION cs_internal.order_cancel_queued(bigint, text) FROM PUBLIC;
 
+-- Whoever resolves an order with 'retry' or 'failed' has looked for it.
+CREATE FUNCTION cs_internal.attempts_settled(order_id bigint) RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT coalesce(max((e.detail->>'attempts')::integer), 0)
+            FROM cs_internal.order_events AS e
+           WHERE e.order_id = attempts_settled.order_id AND e.source = 'local'
+             AND e.detail->>'resolved' IN ('retry', 'failed'));
+END $$;
+COMMENT ON FUNCTION cs_internal.attempts_settled(bigint) IS
+'Up to which attempt a person has said that the order is not at the partner.';
+REVOKE ALL ON FUNCTION cs_internal.attempts_settled(bigint) FROM PUBLIC;
+
 -- Has no request of this order ever reached the partner, for certain?
 CREATE FUNCTION cs_internal.never_arrived(order_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  settled CONSTANT integer := cs_internal.attempts_settled(order_id);
 BEGIN
   RETURN NOT EXISTS (
     SELECT FROM cs_internal.orders AS o
      WHERE o.id = never_arrived.order_id
-       AND o.attempts > (SELECT count(*) FROM cs_internal.order_attempts AS a
-                          WHERE a.order_id = never_arrived.order_id
-                            AND (a.delivery = 'not_sent' OR a.status = 429)));
+       AND o.attempts > settled + (SELECT count(*) FROM cs_internal.order_attempts AS a
+                                    WHERE a.order_id = never_arrived.order_id AND a.attempt > settled
+                                      AND (a.delivery = 'not_sent' OR a.status = 429)));
 END $$;
 COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
-'True if every attempt so far was not sent or was turned away unprocessed (429). A 503 may hide an order that was made.';
+'True if every attempt so far was not sent or was turned away unprocessed (429), or a person has looked for the order since. '
+'A 503 may hide an order that was made.';
 REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
 
 -- May an attempt have placed it, although nobody knows?
@@ -348,11 +366,12 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $
 BEGIN
   RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
                   WHERE a.order_id = is_doubtful.order_id
+                    AND a.attempt > cs_internal.attempts_settled(is_doubtful.order_id)
                     AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408)
                          OR a.error_sqlstate LIKE 'PA2__'));
 END $$;
 COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
-'True if an attempt had no answer, or one that does not say whether the order was made.';
+'True if an attempt had no answer, or one that does not say whether the order was made, and nobody has looked for it since.';
 REVOKE ALL ON FUNCTION cs_internal.is_doubtful(bigint) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.is_only_called_for(order_id bigint) RETURNS boolean
@@ -524,7 +543,8 @@ BEGIN
          error = CASE WHEN action = 'failed' THEN t.error END
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, new_state, by,
-    jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id)));
+    jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id,
+      'attempts', CASE WHEN action <> 'placed' THEN old.attempts END)));
   IF action = 'placed' THEN
     PERFORM cs_internal.webhooks_waiting(order_id, '1 hour');
   END IF;

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 104);
+SELECT plan(3 * 13 * 19 + 111);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -130,6 +130,18 @@ SELECT is((path, cancel_requested_at, lost_at)::text, '(queue,,)', 'as one that 
 SELECT lives_ok(format($$SELECT cs_internal.orders_sending(ARRAY[%s::bigint], ARRAY['{}'::bytea]),
   cs_internal.order_placed(%1$s, 'placed', NULL, '{}', '1 min')$$, id), 'it is placed') FROM again;
 SELECT is(o.state, 'placed', 'and not cancelled') FROM cs_internal.orders AS o JOIN again USING (id);
+
+-- Who says retry or failed has looked for it: only what is sent after that may be there.
+CREATE TEMP TABLE looked AS SELECT pg_temp.order_in('uncertain') AS id;
+INSERT INTO cs_internal.order_attempts (order_id, attempt, started_at, delivery) SELECT id, 1, now(), 'unknown' FROM looked;
+SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(f,t)', 'an attempt without an answer leaves it in doubt') FROM looked;
+SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, id), 'a person has not found it') FROM looked;
+SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(t,f)', 'which settles it') FROM looked;
+SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'retry', NULL, 'erp'), cs_internal.orders_sending(ARRAY[%1$s::bigint], ARRAY['{}'::bytea]),
+  cs_internal.attempt_ended(%1$s, now(), 1, NULL, 'unknown', 'timeout', 'PA009', 'late'), cs_internal.order_again(%1$s, '1 s', NULL)$$, id), 'it is sent again, and the answer lost again') FROM looked;
+SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(f,t)', 'that is in doubt') FROM looked;
+SELECT lives_ok(format($$SELECT cs_internal.order_uncertain(%s, NULL)$$, id), 'so it may wait for a person instead of being sent again') FROM looked;
+SELECT throws_ok(format($$SELECT cs_internal.order_uncertain(%s, NULL)$$, pg_temp.order_in('queued')), 'PA012', NULL, 'unlike one that was never sent');
 
 -- Of another cluster, without its claim: nothing of it is ours to wait for.
 SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 1::bigint, 'a server has something to send');

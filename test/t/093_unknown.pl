@@ -195,22 +195,62 @@ is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', attempt, stat
 	WHERE external_id = 'forbidden'}), '1 connection_lost, 2 403 refused, 3 201 none', 'a refusal that says nothing of the order does not end it');
 is(scalar(my @forbidden = $sandbox->orders(api => 'customhub-v1')), 1, 'and it is there once');
 
-# ---- cancelled while it waits to be sent again, at a partner that cannot cancel ----
+# ---- not wanted any more while it waits to be sent again, at a partner that cannot cancel ----
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'cupsource worker'};
+
+# The first answer is lost, and so far nobody knows whether the order is there; a second request is turned away.
+sub lose
+{
+	my ($external_id, $action, $then) = @_;
+
+	$sandbox->reset;
+	$sandbox->faults(
+		{ action => $action, method => 'POST', path => 'orders$', times => 1 },
+		{ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+	$node->safe_psql('postgres', order('cs_enqueue_order', 'shop_v1', $external_id));
+	if ($then)
+	{
+		wait_for_state($node, $external_id, 'uncertain');
+		$node->safe_psql('postgres', "SELECT cs_resolve_order('$external_id', '$then')");
+	}
+	wait_for($node, "SELECT state = 'queued' AND attempts = 2 FROM cs_orders WHERE external_id = '$external_id'");
+	return $node->safe_psql('postgres', $worker);
+}
+
+# Somebody has looked, and it is not there.
+lose('looked-for', 'drop_before', 'retry');
+is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('looked-for')}), 'cancelled', 'what a person has looked for in vain is cancelled');
+is($sandbox->count(posts('shop_v1')), 2, 'and not sent for that');
+$node->safe_psql('postgres', q{SELECT cs_resume('shop_v1')});
+
 $sandbox->reset;
-$sandbox->faults({ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 });
-$node->safe_psql('postgres', order('cs_enqueue_order', 'shop_v1', 'no-way-back'));
-wait_for_state($node, 'no-way-back', 'uncertain');
-$sandbox->reset;
-$sandbox->faults({ action => 'rate_limited', retry_after => 2, method => 'POST', path => 'orders$', times => 1 });
-my $pid = $node->safe_psql('postgres', q{SELECT cs_resolve_order('no-way-back', 'retry');} . $worker) =~ s/.*\n//sr;
-$sandbox->wait_for_requests(1, posts('shop_v1'));
-wait_for($node, q{SELECT state = 'queued' AND attempts = 2 FROM cs_orders WHERE external_id = 'no-way-back'});
-my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
-like($err, qr/ERROR: +0A000: Cup Source .* cannot cancel orders/, 'where it cannot be cancelled, who asked is told when it is placed');
-is(state_of('no-way-back'), 'placed', 'and it stays placed');
+$sandbox->faults(
+	{ action => 'drop_before', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'status', status => 400, method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', order('cs_enqueue_order', 'shop_v1', 'refused'));
+wait_for_state($node, 'refused', 'uncertain');
+$node->safe_psql('postgres', q{SELECT cs_resolve_order('refused', 'retry')});
+wait_for($node, q{SELECT state IN ('failed', 'uncertain') AND attempts = 2 FROM cs_orders WHERE external_id = 'refused'});
+is(state_of('refused'), 'failed', 'nor does a refusal leave it in doubt any more');
+
+# Nobody has looked: it is sent again by itself, until it is not wanted any more.
+$node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (ADD retry_uncertain 'true')});
+my $pid = lose('no-way-back', 'drop_after');
+my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
+like($err, qr/ERROR: +PA009: it is unknown whether order \d+ was placed\nDETAIL: +It is not wanted any more, but Cup Source .* cannot cancel orders, and an earlier request may have arrived\.\nHINT: +It may have been placed, so it is not sent again\. Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', …\), 'retry' or 'failed'\./,
+	'who cancels what may be there is told to look for it');
+is(state_of('no-way-back'), 'uncertain', 'it waits for that');
 is($node->safe_psql('postgres', $worker), $pid, 'the worker goes on');
-is(scalar(my @orders = $sandbox->orders(api => 'cupsource-v1')), 1, 'the order is there once');
+is($sandbox->count(posts('shop_v1')), 2, 'and does not send it to know');
+$node->safe_psql('postgres', q{SELECT cs_resume('shop_v1')});
+
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+is(query_state($node, order('cs_create_order', 'shop_v1', 'rolled-back')), 'PA009', 'a caller is told that nobody knows');
+wait_for_state($node, 'rolled-back', 'uncertain');
+is($sandbox->count(posts('shop_v1')), 2, 'after he has rolled back it is not sent again either');
 
 done_testing();
