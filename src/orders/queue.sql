@@ -563,7 +563,8 @@ BEGIN
    WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled')
      FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    PERFORM cs_internal.order_refuse(order_id, 'submitted again');
+    PERFORM cs_internal.order_refuse(order_id, 'submitted again',
+      'An order is submitted again after it has failed, or was rejected or cancelled.');
   END IF;
   PERFORM cs_internal.order_not_replaced(order_id, new_external_id);
   -- Also if it is already: of two that do this from older snapshots, one has to see the other.

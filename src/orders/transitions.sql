@@ -15,7 +15,7 @@
  */
 
 -- Why an order cannot go where it was sent: throws.
-CREATE FUNCTION cs_internal.order_refuse(order_id bigint, wanted text) RETURNS void
+CREATE FUNCTION cs_internal.order_refuse(order_id bigint, wanted text, advice text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   o record;
@@ -25,11 +25,14 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'PA404', MESSAGE = format('order %s does not exist', order_id);
   END IF;
   RAISE EXCEPTION USING ERRCODE = 'PA012',
-    MESSAGE = format('order "%s" is %s and cannot become %s', o.external_id, o.state, wanted);
+    MESSAGE = format('order "%s" is %s and cannot become %s', o.external_id, o.state, wanted),
+    HINT = CASE WHEN o.state = 'uncertain' THEN
+             format('Look for it at the partner, then use cs_resolve_order(%s, ''placed'', …), ''retry'' or ''failed''.', o.id)
+           ELSE coalesce(advice, 'Somebody else has changed it meanwhile; cs_order_events tells.') END;
 END $$;
-COMMENT ON FUNCTION cs_internal.order_refuse(bigint, text) IS
-'Throws PA012 (wrong state), or PA404 if there is no such order.';
-REVOKE ALL ON FUNCTION cs_internal.order_refuse(bigint, text) FROM PUBLIC;
+COMMENT ON FUNCTION cs_internal.order_refuse(bigint, text, text) IS
+'Throws PA012 (wrong state), with what to do instead, or PA404 if there is no such order.';
+REVOKE ALL ON FUNCTION cs_internal.order_refuse(bigint, text, text) FROM PUBLIC;
 
 -- What every transition ends with.  It is called, and notifies, by assignments: an
 -- expression costs a fraction of the statement that PERFORM is.
@@ -302,7 +305,8 @@ BEGIN
       UPDATE cs_internal.orders AS t SET next_attempt_at = clock_timestamp() WHERE t.id = order_id;
       RETURN 'send';
     ELSE
-      PERFORM cs_internal.order_refuse(order_id, 'cancelled');
+      PERFORM cs_internal.order_refuse(order_id, 'cancelled', CASE WHEN old.state IN ('shipped', 'delivered')
+        THEN 'Ask the partner''s support.' ELSE 'It was not placed, so there is nothing to cancel.' END);
   END CASE;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancel(bigint, text) IS
@@ -512,7 +516,7 @@ BEGIN
   END IF;
   IF NOT (old.state = 'uncertain' OR old.state = 'failed' AND action <> 'failed'
           OR old.state = 'placed' AND action = 'placed' AND old.fetched_at IS NULL) THEN
-    PERFORM cs_internal.order_refuse(order_id, new_state);
+    PERFORM cs_internal.order_refuse(order_id, new_state, 'An order is resolved while it is uncertain or has failed.');
   END IF;
   -- No backslash: what that means is up to the session's standard_conforming_strings.
   IF action = 'placed' AND coalesce(found_id, '') !~ '[^[:space:]]' THEN

@@ -47,6 +47,7 @@ DROP FUNCTION cs_internal.refresh_details(text);
 DROP FUNCTION cs_internal.refresh_begin(text, boolean);
 DROP FUNCTION cs_internal.details_due(text, bigint);
 DROP FUNCTION cs_internal.order_entered(bigint, text, text, text, text, jsonb);
+DROP FUNCTION cs_internal.order_refuse(bigint, text);
 DROP FUNCTION cs_internal.order_same(cs_internal.orders, jsonb, jsonb, jsonb);
 DROP FUNCTION cs_internal.orders_claim(text, integer, bigint[]);
 DROP FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error);

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 111);
+SELECT plan(3 * 13 * 19 + 118);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -142,6 +142,27 @@ SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'retry', NULL, 'er
 SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(f,t)', 'that is in doubt') FROM looked;
 SELECT lives_ok(format($$SELECT cs_internal.order_uncertain(%s, NULL)$$, id), 'so it may wait for a person instead of being sent again') FROM looked;
 SELECT throws_ok(format($$SELECT cs_internal.order_uncertain(%s, NULL)$$, pg_temp.order_in('queued')), 'PA012', NULL, 'unlike one that was never sent');
+
+-- What to do instead.
+CREATE FUNCTION pg_temp.advice(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  advice text;
+BEGIN
+  EXECUTE 'SELECT ' || call;
+  RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'PA012' THEN
+  GET STACKED DIAGNOSTICS advice = PG_EXCEPTION_HINT;
+  RETURN advice;
+END $$;
+SELECT is(pg_temp.advice(format(call, pg_temp.order_in(state))), advice, format('%s: an order that is %s', call, state))
+  FROM (VALUES ($$cs_internal.order_cancel(%s, 'erp')$$, 'shipped', 'Ask the partner''s support.'),
+               ($$cs_internal.order_cancel(%s, 'erp')$$, 'failed', 'It was not placed, so there is nothing to cancel.'),
+               ($$cs_internal.order_cancel(%s, 'erp')$$, 'rejected', 'It was not placed, so there is nothing to cancel.'),
+               ($$cs_internal.order_resolve(%s, 'retry', NULL, 'erp')$$, 'placed', 'An order is resolved while it is uncertain or has failed.'),
+               ($$cs_internal.order_to_resubmit(%s, 'anew')$$, 'placed', 'An order is submitted again after it has failed, or was rejected or cancelled.'),
+               ($$cs_internal.order_orphaned(%s)$$, 'queued', 'Somebody else has changed it meanwhile; cs_order_events tells.')) AS o (call, state, advice);
+SELECT matches(pg_temp.advice(format($$cs_internal.order_cancel(%s, 'erp')$$, pg_temp.order_in('uncertain'))),
+  '^Look for it at the partner, then use cs_resolve_order\(\d+, ''placed'', …\), ''retry'' or ''failed''\.$', 'an uncertain one is looked for first');
 
 -- Of another cluster, without its claim: nothing of it is ours to wait for.
 SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 1::bigint, 'a server has something to send');
