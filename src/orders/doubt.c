@@ -9,6 +9,10 @@
  * them because the order is there; and some that say that they have taken an
  * order and do not show it.
  *
+ * A list may be read from a copy that is seconds behind, and a request whose
+ * answer was lost may still be worked on.  So an order that is not to be seen
+ * is looked for a few times before that counts.
+ *
  * The order stands as sending all the while; after a crash it is sent again.
  */
 #include "postgres.h"
@@ -16,6 +20,11 @@
 #include "src/client/rows.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
+#include "src/shared/shmem.h"
+
+/* Pauses double: 1 s, 2 s, …, all in all 15 s. */
+#define LOOKS 5
+#define FIRST_PAUSE_US USECS_PER_SEC
 
 /* So much earlier than our first request the partner's clock may say that the order was made. */
 #define CLOCKS_DIFFER_US (5 * INT64CONST(60) * USECS_PER_SEC)
@@ -50,12 +59,25 @@ is_about_asking(const CsFailure *failure)
 		(failure->status == 401 || failure->status == 403 || failure->status == 404);
 }
 
+static void
+look_again(const CsTransfer *transfer)
+{
+	CsTransfer *lookup = cs_transfer_to_look_up(transfer, transfer->doubted, transfer->refused);
+
+	lookup->looks = transfer->looks + 1;
+	lookup->begin_after = cs_monotonic_us() + (FIRST_PAUSE_US << transfer->looks);
+	cs_transfer_plan(lookup);
+}
+
 /* After an answer that left it in doubt. */
 static void
 settle(CsTransfer *transfer, const CsFailure *failure, const CsOrderAnswer *answer)
 {
 	if (answer && may_be_ours(transfer, answer))
 		cs_order_placed(transfer, answer);
+	else if (failure->kind == CS_FAILURE_NONE && answer == NULL &&
+			 transfer->looks < LOOKS - 1 && !is_about_asking(transfer->doubted))
+		look_again(transfer);
 	else if (failure->kind == CS_FAILURE_NONE && answer == NULL && transfer->refused)
 		cs_order_failed(transfer, transfer->doubted, true);
 	else if (is_about_asking(transfer->doubted))

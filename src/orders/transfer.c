@@ -185,6 +185,12 @@ advance_one(CsTransfer *transfer, long *wait_ms)
 		*wait_ms = -1;
 		return false;
 	}
+	if (!begun && transfer->begin_after > 0)
+	{
+		*wait_ms = (long) (Max(transfer->begin_after - cs_monotonic_us(), 0) + 999) / 1000;
+		if (*wait_ms > 0)
+			return false;
+	}
 	PG_TRY();
 	{
 		StartTransactionCommand();

@@ -49,6 +49,8 @@ typedef struct CsTransfer
 	bool		only_called_for;	/* CREATE: it is sent only while a caller waits for it */
 	CsFailure  *doubted;		/* LOOKUP: what the order was answered; NULL: it is not sent yet */
 	bool		refused;		/* … and that says that it was not placed */
+	int			looks;			/* LOOKUP: how often it was looked for in vain */
+	int64		begin_after;	/* LOOKUP: monotonic; 0: at once */
 	bool		has_place;		/* CREATE: in the budget, until the call has it */
 	int64		waited_ms;		/* CREATE: its callers, for that place */
 	TimestampTz started_at;

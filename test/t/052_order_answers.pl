@@ -179,14 +179,21 @@ for ([ 409, $conflict ], [ 409, 'DUPLICATE_ORDER' ], [ 400, 'VALIDATION_ERROR' ]
 		WHERE external_id = '$id'}), "1 connection_lost, 2 $status refused", 'each attempt is kept as it ended');
 }
 
+# The list is seconds behind.
+my $none = { action => 'body', method => 'GET', path => '/orders$', times => 2,
+	text => '{"success": true, "data": {"orders": [], "pagination": {"page": 1, "pageSize": 50, "totalCount": 0, "hasMore": false}}}' };
+refuse_second('late', 'drop_after', 402, 'INSUFFICIENT_BALANCE', $none);
+wait_for_state($node, 'late', 'placed');
+is(join(' ', posts(), look_ups(), at_partner('late')), '2 3 ApprovalPending', 'one that is not to be seen at once is looked for again');
+
 refuse_second('not-there', 'drop_before', 400, 'VALIDATION_ERROR');
 wait_for_state($node, 'not-there', 'failed');
-is(join(' ', posts(), look_ups(), columns('not-there', 'error_sqlstate')), '2 1 PA400', 'if it is not there, the refusal counts');
+is(join(' ', posts(), look_ups(), columns('not-there', 'error_sqlstate')), '2 5 PA400', 'if it is not there after all, the refusal counts');
 is(query_state($node, q{SELECT cs_resolve_order('not-there', 'retry')}), 'PA012', 'and is final');
 
 refuse_second('other-body', 'drop_before', 409, $conflict);
 wait_for_state($node, 'other-body', 'uncertain');
-is(join(' ', posts(), look_ups(), columns('other-body', 'error_sqlstate')), '2 1 PA009', 'but a conflict says that an order is there');
+is(join(' ', posts(), look_ups(), columns('other-body', 'error_sqlstate')), '2 5 PA009', 'but a conflict says that an order is there');
 
 # What the look-up shows.
 sub listed
