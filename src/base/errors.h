@@ -75,6 +75,17 @@ typedef struct CsFailure
 /* The SQLSTATE that belongs to a kind; CS_FAILURE_REFUSED takes the status. */
 extern int	cs_failure_sqlstate(CsFailureKind kind, int status);
 
+/*
+ * A refusal that only says that somebody on the way gave up the request, which
+ * may be done nevertheless.  499 is nginx's, and what gateways make of a call
+ * to their backend that was cancelled.
+ */
+static inline bool
+cs_status_gave_up(int status)
+{
+	return status == 408 || status == 499;
+}
+
 /* A closed set of words for views and statistics: "resolve", "connect", … "refused". */
 extern const char *cs_failure_kind_name(CsFailureKind kind);
 

@@ -210,7 +210,7 @@ static bool
 credentials_refused(const CsFailure *failure)
 {
 	return failure->kind == CS_FAILURE_REFUSED && failure->status < 500 &&
-		failure->status != 408 && failure->status != 429;
+		failure->status != 429 && !cs_status_gave_up(failure->status);
 }
 
 static void

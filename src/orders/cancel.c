@@ -265,7 +265,7 @@ static bool
 is_refusal(const CsFailure *failure, int status)
 {
 	return failure->delivery == CS_DELIVERY_ANSWERED && status >= 400 && status < 500 &&
-		status != 401 && status != 403 && status != 408 && status != 429;
+		status != 401 && status != 403 && status != 429 && !cs_status_gave_up(status);
 }
 
 /*

@@ -73,7 +73,7 @@ judge(const CsTransfer *transfer, const CsFailure *failure)
 		return VERDICT_AGAIN;
 	if (status == 409 && has_code(failure, "ORDER_CREATE_IN_PROGRESS"))
 		return VERDICT_AGAIN;
-	if (status >= 500 || status == 408)
+	if (status >= 500 || cs_status_gave_up(status))
 		return unknown;
 
 	/* "See other": it is done, and its outcome is elsewhere.  Many say 302 for it. */

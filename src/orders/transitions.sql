@@ -371,7 +371,7 @@ BEGIN
   RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
                   WHERE a.order_id = is_doubtful.order_id
                     AND a.attempt > cs_internal.attempts_settled(is_doubtful.order_id)
-                    AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408)
+                    AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408, 499)
                          OR a.error_sqlstate LIKE 'PA2__'));
 END $$;
 COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS

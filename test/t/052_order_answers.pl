@@ -260,6 +260,22 @@ for my $status (302, 303)
 	wait_for_state($node, "hub-see-$status", 'placed');
 	is(join(' ', posts(), at_partner("hub-see-$status")), '2 ApprovalPending', 'which CustomHub tells, asked again');
 }
+
+# A gateway that gave up, as its client seemed to, or as its call of what is behind it was cancelled.
+for my $status (408, 499)
+{
+	$sandbox->forget;
+	$sandbox->faults({ action => 'status', status => $status, process => \1, method => 'POST', path => '/orders$', times => 1 });
+	enqueue('shop_v1', "gave-up-$status");
+	wait_for_state($node, "gave-up-$status", 'uncertain');
+	is(join(' ', posts(), columns("gave-up-$status", 'error_sqlstate')), '1 PA009', "after a $status it may be there");
+
+	$sandbox->forget;
+	$sandbox->faults({ action => 'status', status => $status, process => \1, method => 'POST', path => '/orders$', times => 1 });
+	enqueue('hub', "hub-gave-up-$status");
+	wait_for_state($node, "hub-gave-up-$status", 'placed');
+	is(join(' ', posts(), at_partner("hub-gave-up-$status")), '2 ApprovalPending', 'which CustomHub tells, asked again');
+}
 for my $status (301, 307, 308)
 {
 	$sandbox->forget;
