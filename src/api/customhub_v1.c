@@ -197,6 +197,16 @@ static const CsColumn listed_columns[] =
 	{0}
 };
 
+/* DELETE /orders/{orderId} */
+static const CsColumn cancelled_columns[] =
+{
+	{"remote_id", CS_TYPE_IDENTIFIER, 0, "orderId"},
+	{"external_id", CS_TYPE_TEXT, 0, "externalOrderId"},
+	{"remote_status", CS_TYPE_TEXT, 0, "productionStatus|status"},
+	{"cancelled_at", CS_TYPE_TIMESTAMPTZ, 0, "cancelledAt"},
+	{0}
+};
+
 static const CsColumn order_item_columns[] =
 {
 	{"item_id", CS_TYPE_IDENTIFIER, 1, "id|itemId", CS_COLUMN_REQUIRED},
@@ -313,8 +323,7 @@ static const CsResource resources[] =
 		.filters = model_part_filters, .columns = print_method_columns, IDS_OF_MODELS,
 	},
 	{
-		.name = "balance", .path = "/api/v1/balance", .root = "data",
-		.columns = balance_columns,
+		.name = "balance", .path = "/api/v1/balance", .root = "data", .columns = balance_columns,
 	},
 	{
 		.name = "created", .path = "/api/v1/orders", .root = "data", .forgiving = true,
@@ -345,8 +354,8 @@ static const CsResource resources[] =
 		.forgiving = true, .columns = event_columns, PART_OF_ORDER,
 	},
 	{
-		.name = "cancelled", .path = ORDER_PATH, .root = "data",
-		.filters = order_filters, .columns = order_columns,
+		.name = "cancelled", .path = ORDER_PATH, .root = "data", .forgiving = true,
+		.filters = order_filters, .columns = cancelled_columns,
 	},
 	{
 		.name = "quote", .path = "/api/v1/orders/quote", .root = "data.computedCost",
@@ -387,8 +396,7 @@ static const CsApiError errors[] =
 	"Try again with the same external id and the same content."},
 	{"ORDER_NOT_MUTABLE", 409, "The order is past ApprovalPending",
 	"After approval an order cannot be changed; contact your account team."},
-	{"ORDER_NOT_CANCELLABLE", 400, "Order is past ApprovalPending",
-	"Contact your account team."},
+	{"ORDER_NOT_CANCELLABLE", 400, "Order is past ApprovalPending", "Contact your account team."},
 	{"NOT_FOUND", 404, "Resource doesn't exist or isn't visible to this credential", NULL},
 	{"RATE_LIMITED", 429, "Per-credential rate limit hit",
 	"Honor Retry-After: try again after the time that it gives."},
@@ -408,6 +416,7 @@ static const CsOrderStatus statuses[] =
 	{"InProduction", "in_production"},
 	{"Shipped", "shipped"},
 	{"Cancelled", "cancelled"},
+	{"Canceled", "cancelled"},
 	{"Rejected", "rejected"},
 	{0}
 };
@@ -425,7 +434,6 @@ static const CsOrderStatus statuses[] =
 	"currency", "is_gift", "is_rush", "notes", "extra"
 
 static const char *const order_fields[] = {ORDER_FIELDS, NULL};
-
 /* An order's form is a quote's, too; what has no price is left out of the body. */
 static const char *const quote_fields[] = {ORDER_FIELDS, "shipping_method", NULL};
 

@@ -270,13 +270,14 @@ is_refusal(const CsFailure *failure, int status)
 
 /*
  * An answer of success that shows the order as anything but cancelled: it goes
- * on, or waits for its approval as before, and then is asked for again.
+ * on; or waits for its approval as before, or is called what nobody knows, and
+ * then is asked for again.
  */
 static void
 contradicted(const CsTransfer *transfer, const CsOrderAnswer *answer)
 {
 	CsFailure	failure = {CS_FAILURE_MALFORMED, CS_DELIVERY_ANSWERED};
-	bool		waits = strcmp(answer->state, "placed") == 0;
+	bool		waits = answer->state == NULL || strcmp(answer->state, "placed") == 0;
 
 	failure.sqlstate = waits ? CS_ERRCODE_OUTCOME_UNKNOWN : CS_ERRCODE_WRONG_STATE;
 	failure.message = psprintf("order %lld is not cancelled: the partner's answer shows it as \"%s\"",
@@ -287,6 +288,29 @@ contradicted(const CsTransfer *transfer, const CsOrderAnswer *answer)
 		delay_cancelling(transfer->order_id, &failure);
 	else
 		not_cancelled(transfer->order_id, &failure);
+}
+
+/*
+ * What the answer shows of the order.  It may be nothing more than that the
+ * partner did what was asked for.
+ */
+static void
+read_cancelled(const CsTransfer *transfer, CsOrderAnswer *answer)
+{
+	const CsApi *api = transfer->account->api;
+	const CsJson *document = cs_call_document(transfer->call);
+	const CsJson *order = cs_json_find(document, cs_api_resource(api, "cancelled")->root);
+	bool		success = false;
+
+	(void) cs_json_boolean(cs_json_get(document, "success"), &success);
+	if (success && cs_json_type(order) != CS_JSON_OBJECT)
+		document = NULL;
+	if (!cs_answer_order(api, "cancelled", document, transfer->account->server, answer) &&
+		document != NULL && !success)
+		ereport(ERROR,
+				(errcode(CS_ERRCODE_MALFORMED),
+				 errmsg("the answer of server \"%s\" does not show the order",
+						transfer->account->server)));
 }
 
 void
@@ -313,12 +337,11 @@ cs_record_cancelled(CsTransfer *transfer)
 			delay_cancelling(transfer->order_id, failure);
 		return;
 	}
-	(void) cs_answer_order(transfer->account->api, "cancelled", cs_call_document(transfer->call),
-						   transfer->account->server, &answer);
+	read_cancelled(transfer, &answer);
 	values[0] = Int64GetDatum(transfer->order_id);
 	memcpy(values + 1, answer.values, sizeof(answer.values));
 	memcpy(nulls + 1, answer.nulls, sizeof(answer.nulls));
-	if (answer.state && strcmp(answer.state, "cancelled") != 0)
+	if (answer.remote_status && (answer.state == NULL || strcmp(answer.state, "cancelled") != 0))
 	{
 		cs_state_run(&order_recognised, values, nulls);
 		contradicted(transfer, &answer);

@@ -391,9 +391,18 @@ REVOKE ALL ON FUNCTION cs_internal.is_only_called_for(bigint) FROM PUBLIC;
 -- Is the answer about this order?
 CREATE FUNCTION cs_internal.order_recognised(order_id bigint, a cs_internal.remote_order) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  o cs_internal.orders;
 BEGIN
-  PERFORM cs_internal.order_mistaken(o.external_id, a)
-     FROM cs_internal.orders AS o WHERE o.id = order_id AND a.external_id <> o.external_id;
+  SELECT * INTO o FROM cs_internal.orders AS t WHERE t.id = order_id;
+  IF a.external_id <> o.external_id THEN
+    PERFORM cs_internal.order_mistaken(o.external_id, a);
+  END IF;
+  IF NOT cs_internal.is_order_of(a, o.remote_id, o.remote) THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA006',
+      MESSAGE = format('the answer about order "%s" of the partner shows order "%s"', left(o.remote_id, 100),
+        left(a.remote_id, 100));
+  END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_recognised(bigint, cs_internal.remote_order) IS
 'Throws PA006 if the partner''s answer names another order than this one.';
@@ -405,6 +414,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
   o record;
 BEGIN
+  PERFORM cs_internal.order_recognised(order_id, a);
   UPDATE cs_internal.orders AS t
      SET state = 'cancelled', remote.remote_status = coalesce(a.remote_status, (t.remote).remote_status),
          remote.cancelled_at = coalesce(a.cancelled_at, clock_timestamp()), next_attempt_at = NULL,
@@ -413,9 +423,6 @@ BEGIN
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'cancelled');
-  END IF;
-  IF a.external_id <> o.external_id THEN
-    PERFORM cs_internal.order_mistaken(o.external_id, a);
   END IF;
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, 'cancelled');
 END $$;

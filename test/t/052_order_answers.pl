@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use CupsourceTest;
+use Digest::MD5 qw(md5_hex);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -302,8 +303,34 @@ $sandbox->faults({ action => 'body', method => 'DELETE', path => "/orders/$id\$"
 	text => qq({"success": true, "data": {"orderId": "$id", "status": "ApprovalPending"}}) });
 is(query_state($node, q{SELECT cs_cancel_order('kept')}), 'PA009', 'nor is one that shows it as waiting,');
 is(columns('kept', 'state'), 'cancelling', 'which is asked for again');
+for ([ '"status": "CancellationRequested"', 'PA009', 'one that calls it what nobody knows' ],
+	[ '"orderId": "another", "status": "Cancelled"', 'PA006', 'one that shows another order' ])
+{
+	my ($fields, $sqlstate, $what) = @$_;
+
+	$sandbox->faults({ action => 'body', method => 'DELETE', path => "/orders/$id\$", times => 1, text => qq({"success": true, "data": {$fields}}) });
+	is(query_state($node, q{SELECT cs_cancel_order('kept')}), $sqlstate, "$what neither");
+	is(columns('kept', 'state'), 'cancelling', 'nor does it end it');
+}
 is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('kept')}), 'cancelled', 'until it is made');
 is(at_partner('kept'), 'Cancelled', 'there as well');
+
+# What says no more than that it was done.
+for ('{"success": true}', '{"success": true, "data": null}', '{"success": true, "data": []}', '{"success": true, "data": {"message": "Order cancelled"}}',
+	'{"success": true, "data": {"status": "Canceled"}}')
+{
+	my $external_id = 'terse-' . md5_hex($_);
+
+	$sandbox->no_faults;
+	enqueue('hub', $external_id);
+	wait_for_state($node, $external_id, 'placed');
+	$sandbox->faults({ action => 'body', method => 'DELETE', path => '/orders/.*', process => \1, text => $_ });
+	is($node->safe_psql('postgres', "SELECT state FROM cs_cancel_order('$external_id')"), 'cancelled', "$_ is a cancellation");
+}
+$sandbox->faults({ action => 'body', method => 'DELETE', path => '/orders/.*', text => '{"data": {}}' });
+enqueue('hub', 'silent');
+wait_for_state($node, 'silent', 'placed');
+is(query_state($node, q{SELECT cs_cancel_order('silent')}), 'PA006', 'what does not even say that is none');
 
 # ---- fields that cannot be read, in the answer about an order ----
 
