@@ -17,6 +17,9 @@
  */
 #include "postgres.h"
 
+#include "pgtime.h"
+#include "utils/timestamp.h"
+
 #include "src/client/rows.h"
 #include "src/orders/orders.h"
 #include "src/orders/transfer.h"
@@ -26,7 +29,10 @@
 #define LOOKS 5
 #define FIRST_PAUSE_US USECS_PER_SEC
 
-/* So much earlier than our first request the partner's clock may say that the order was made. */
+/*
+ * So much earlier than our first request the partner may say that it made the
+ * order, by the clock that dates its answers: ours may be hours away from it.
+ */
 #define CLOCKS_DIFFER_US (5 * INT64CONST(60) * USECS_PER_SEC)
 
 bool
@@ -45,10 +51,13 @@ cs_doubt_look_up(const CsTransfer *transfer, const CsFailure *failure, bool refu
 static bool
 may_be_ours(const CsTransfer *transfer, const CsOrderAnswer *answer)
 {
+	int64		today = cs_call_answer(transfer->call)->server_time;
+	TimestampTz sent_at = transfer->first_sent_at;
 	TimestampTz created_at;
 
-	return cs_answer_created_at(answer, &created_at) &&
-		created_at >= transfer->first_sent_at - CLOCKS_DIFFER_US;
+	if (today >= 0)
+		sent_at += time_t_to_timestamptz((pg_time_t) today) - transfer->ended_at;
+	return cs_answer_created_at(answer, &created_at) && created_at >= sent_at - CLOCKS_DIFFER_US;
 }
 
 /* An answer to who asks, or where; it changes with the key, and not with the order. */

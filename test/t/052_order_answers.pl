@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use CupsourceTest;
 use Digest::MD5 qw(md5_hex);
+use POSIX qw(strftime);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -216,6 +217,18 @@ is(posts(), 2, 'a list of others does not show that it is not there');
 listed('earlier', '{"orderId": "o-3", "externalOrderId": "earlier", "createdAt": "2020-01-01T00:00:00Z"}');
 wait_for_state($node, 'earlier', 'uncertain');
 is(columns('earlier', 'error_sqlstate', 'remote_id IS NULL'), 'PA009|t', 'one that was there before the first request is not ours');
+
+# The partner's clock is hours away from ours; its answers are dated by it.
+$sandbox->advance_clock(-7200);
+refuse_second('behind', 'drop_after', 409, $conflict);
+wait_for_state($node, 'behind', 'placed');
+is(columns('behind', 'remote_id'), ($sandbox->orders(external_id => 'behind'))[0]{id}, 'what was made now is ours, whatever the time is there');
+$sandbox->advance_clock(2 * 7200);
+listed('ahead', sprintf('{"orderId": "o-4", "externalOrderId": "ahead", "createdAt": "%s"}', strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(time() + 3600))));
+wait_for_state($node, 'ahead', 'uncertain');
+is(columns('ahead', 'error_sqlstate', 'remote_id IS NULL'), 'PA009|t', 'and what was made an hour ago is not');
+$sandbox->advance_clock(-7200);
+
 listed('refused-look', '', status => 403);
 wait_for_state($node, 'refused-look', 'uncertain');
 is(columns('refused-look', qw(error_sqlstate error_code)), "PA009|$conflict", 'if it cannot be looked up, nobody knows');
