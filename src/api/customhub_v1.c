@@ -335,7 +335,7 @@ static const CsResource resources[] =
 	},
 	{
 		.name = "listed", .path = "/api/v1/orders", .root = "data", .lists = {"orders"},
-		.forgiving = true, .columns = listed_columns,
+		PAGED, .forgiving = true, .columns = listed_columns,
 	},
 	{
 		.name = "order", .path = ORDER_PATH, .root = "data", .forgiving = true,

@@ -456,6 +456,16 @@ walk_element(CsRowReader *reader, int depth, const CsJson *element)
 	return true;
 }
 
+/* Is there no list because there is nothing to list?  So Go writes an empty one. */
+static bool
+is_said_empty(const CsResource *resource, const CsJson *document)
+{
+	int64		total;
+
+	return resource->total_paths != NULL &&
+		cs_json_int64(cs_json_find(document, resource->total_paths), &total) && total == 0;
+}
+
 /* The root of the answer; throws if it is not there, or the outermost list is not. */
 static const CsJson *
 find_root(const CsRowReader *reader, const CsJson *document)
@@ -469,7 +479,7 @@ find_root(const CsRowReader *reader, const CsJson *document)
 				 errmsg("malformed answer from server \"%s\": resource \"%s\": the answer is empty",
 						reader->server, resource->name)));
 	if (reader->depth > 0 && !resource->may_lack_list &&
-		list_below(resource, 0, root) == NULL)
+		list_below(resource, 0, root) == NULL && !is_said_empty(resource, document))
 		ereport(ERROR,
 				(errcode(CS_ERRCODE_MALFORMED),
 				 errmsg("malformed answer from server \"%s\": resource \"%s\": "
@@ -550,8 +560,9 @@ int64
 cs_rows_count(const CsResource *resource, const CsJson *document)
 {
 	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+	int64		count = cs_json_type(root) == CS_JSON_NULL ? -1 : count_below(resource, 0, root);
 
-	return cs_json_type(root) == CS_JSON_NULL ? -1 : count_below(resource, 0, root);
+	return count < 0 && is_said_empty(resource, document) ? 0 : count;
 }
 
 static const CsJson *

@@ -47,7 +47,10 @@ extern int64 cs_rows_each(CsRowReader *reader, const CsJson *document, int64 max
 extern int64 cs_rows_store(CsRowReader *reader, const CsJson *document, int64 max_rows,
 						   Tuplestorestate *store);
 
-/* How many rows the document has; -1 if the list that holds them is not there. */
+/*
+ * How many rows the document has; -1 if the list that holds them is not there,
+ * and no total says that it would be empty.
+ */
 extern int64 cs_rows_count(const CsResource *resource, const CsJson *document);
 
 /* Is the (outermost) list there, if only an empty one? */

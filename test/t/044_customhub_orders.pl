@@ -331,6 +331,18 @@ $partner->answers('GET /api/v1/orders?externalOrderId=shopify%201&pageSize=100&p
 	  '{"success": true, "data": {"orders": [], "pagination": {"page": 1, "pageSize": 100, "totalCount": 0, "hasMore": false}}}');
 is(fields($node, q{SELECT * FROM cs_orders(external_id => 'shopify 1')}), "\n", 'by external id');
 sent('GET /api/v1/orders?externalOrderId=shopify%201&pageSize=100&page=1');
+
+# An empty list, as some write it; one that is not there is none if it should not be empty.
+for ([ '"orders": null, ', 0, "\n" ], [ '', 0, "\n" ], [ '"orders": null, ', 1, 'PA006' ])
+{
+	my ($orders, $total, $expected) = @$_;
+	my $query = q{SELECT * FROM cs_orders(external_id => 'shopify 1')};
+
+	$partner->answers('GET /api/v1/orders?externalOrderId=shopify%201&pageSize=100&page=1' =>
+		  qq({"success": true, "data": {$orders"pagination": {"page": 1, "pageSize": 100, "totalCount": $total, "hasMore": false}}}));
+	is($expected eq 'PA006' ? query_state($node, $query) : fields($node, $query), $expected, "orders: '$orders', total: $total");
+	sent('GET /api/v1/orders?externalOrderId=shopify%201&pageSize=100&page=1');
+}
 $partner->answers('GET /api/v1/orders?externalOrderId=shopify%202&pageSize=1&page=1' => '{"success": true, "data": {"orders": [{"orderId": "a", '
 	  . '"externalOrderId": "another"}, {"orderId": "b", "externalOrderId": "shopify 2"}], "pagination": {"hasMore": false}}}');
 is(fields($node, q{SELECT remote_id FROM cs_orders(external_id => 'shopify 2', max_rows => 1)}), "remote_id: b\n", 'no other, where the partner overlooks it');
