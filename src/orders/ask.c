@@ -247,6 +247,8 @@ cs_order_shown_states(const CsApi *api, const char *resource, const CsJson *docu
 	for (int i = 0; i < *n; i++)
 		if (!nulls[i])
 			states[i] = cs_api_further_state(states[i], "shipped");
+	if (strcmp(resource, "order") == 0 && cs_parcels_left(api, document, server))
+		states[0] = cs_api_further_state(states[0], "shipped");
 	return states;
 }
 

@@ -327,7 +327,7 @@ record_events(const CsTransfer *transfer, const char *state)
 /* What the answer has beside what all answers about orders have. */
 typedef struct Beside
 {
-	const char *state;			/* what the partner's other word for the order means, or NULL */
+	const char *state;			/* by the partner's other word for the order, and its parcels */
 	Datum		id;				/* what else it calls it: text, or 0 */
 } Beside;
 
@@ -335,17 +335,21 @@ static Beside
 read_beside(const CsTransfer *transfer)
 {
 	const CsApi *api = transfer->account->api;
-	CsAnswerColumn columns[] = {{"shown_status", TEXTOID}, {"other_id", TEXTOID}};
+	const CsJson *document = cs_call_document(transfer->call);
+	const char *server = transfer->account->server;
+	CsAnswerColumn columns[] = {{"other_id", TEXTOID}};
 	Beside		beside = {NULL, 0};
+	const char **states;
 	Datum	   *ids;
 	bool	   *nulls;
 	int			n;
 
-	if (cs_answer_list(api, "order", cs_call_document(transfer->call), transfer->account->server,
-					   columns, lengthof(columns), 0) <= 0)
+	states = cs_order_shown_states(api, "order", document, server, &n);
+	if (states == NULL ||
+		cs_answer_list(api, "order", document, server, columns, lengthof(columns), 0) <= 0)
 		return beside;
-	beside.state = cs_answer_states(api, &columns[0], &n)[0];
-	deconstruct_array(DatumGetArrayTypeP(columns[1].array), TEXTOID, -1, false, TYPALIGN_INT,
+	beside.state = states[0];
+	deconstruct_array(DatumGetArrayTypeP(columns[0].array), TEXTOID, -1, false, TYPALIGN_INT,
 					  &ids, &nulls, &n);
 	if (!nulls[0])
 		beside.id = ids[0];

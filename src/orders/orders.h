@@ -72,6 +72,13 @@ extern const char **cs_order_shown_states(const CsApi *api, const char *resource
 										  const CsJson *document, const char *server, int *n);
 
 /*
+ * parcels.c: does the answer about an order show one that has left?  Only where
+ * the partner's list tells of it, too; of a label that was given up it says
+ * nothing.
+ */
+extern bool cs_parcels_left(const CsApi *api, const CsJson *document, const char *server);
+
+/*
  * What the partner calls the state of an order, in a row of its answer, as we
  * call it: the furthest of its status and what is 'shown' beside that.  Columns
  * count from 0.

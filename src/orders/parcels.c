@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 
 #include "src/orders/answer.h"
+#include "src/orders/orders.h"
 #include "src/orders/transfer.h"
 
 const CsJson *
@@ -93,6 +94,26 @@ cs_record_parcels(const CsTransfer *transfer)
 		values[1 + i] = columns[i].array;
 	values[1 + lengthof(columns)] = BoolGetDatum(place_of_parcels(transfer) != PLACE_AMONG);
 	cs_state_run(&order_shipments, values, NULL);
+}
+
+/* ---- what its parcels say of the order ---- */
+
+bool
+cs_parcels_left(const CsApi *api, const CsJson *document, const char *server)
+{
+	CsAnswerColumn columns[] = {{"shipped_at", TIMESTAMPTZOID}, {"status", TEXTOID}};
+	const char **states;
+	int			n;
+
+	if (cs_api_resource(api, "listed") == NULL ||
+		cs_answer_list(api, "shipments", document, server, columns, lengthof(columns), 1) <= 0)
+		return false;
+	states = cs_answer_states(api, &columns[1], &n);
+	for (int i = 0; i < n; i++)
+		if (states[i] == NULL ||
+			(strcmp(states[i], "cancelled") != 0 && strcmp(states[i], "rejected") != 0))
+			return true;
+	return false;
 }
 
 /* ---- the order's status, where only its parcels can be asked for ---- */

@@ -422,6 +422,12 @@ is(with_label('InProduction', 'cancelled', qw(created approved)), 'in_production
 is(with_label('OnHold', 'cancelled', qw(created approved)), 'approved', 'whatever it is shown as,');
 is(with_label('InProduction', 'rejected', qw(created approved shipped)), 'shipped', 'nor does a parcel that was refused,');
 is(with_label('Approved', 'shipped', qw(created approved)), 'shipped', 'while one that was shipped tells that the order was');
+for ('"lastShippedAt": "2026-05-19T11:34:00Z"', '"shipments": [{"shipmentId": "s0"}, {"shipmentId": "s1", "shippedAt": "2026-05-19T11:34:00Z"}]')
+{
+	is(comes_to(qq("productionStatus": "Approved", $_)), 'shipped', "$_ tells of a shipment as a list does");
+}
+is(comes_to('"productionStatus": "Approved", "shipments": [{"shipmentId": "s1", "trackingNumber": "9400111", "shippedAt": null}, {"shipmentId": "s2", "status": "Cancelled", '
+	. '"shippedAt": "2026-05-19T11:34:00Z"}]'), 'approved', 'a label is no shipment');
 is(comes_to('"productionStatus": "InProduction", ' . history(qw(created approved cancelled))), 'in_production', 'what is made was not cancelled');
 is(comes_to('"productionStatus": "Approved", ' . history(qw(created approved rejected))), 'approved', 'and what is approved not rejected,');
 is(comes_to('"productionStatus": "OnHold", ' . history(qw(created approved rejected))), 'rejected', 'unless nobody knows what it is');
