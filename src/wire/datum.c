@@ -317,7 +317,10 @@ numeric_from_json(const CsJson *value, Numeric *numeric, char **problem)
 	return true;
 }
 
-/* For documents that do not show which of the two it is. */
+/*
+ * For documents that do not show which of the two it is, and for partners that
+ * do not keep to what they show: many serializers write decimals as strings.
+ */
 static bool
 amount_from_json(const CsJson *value, Numeric *numeric, char **problem)
 {

@@ -284,6 +284,11 @@ total: 12345678901234.56
 rush_fee: 0.0000001
 END
 $partner->answers('GET /api/v1/orders/9b4f7e2a-0000-4000-8000-000000000003' => <<'END');
+{"success": true, "data": {"orderId": "9b4f7e2a-0000-4000-8000-000000000003", "productionStatus": "OnHold", "computedCost": {"grandTotal": "25.70"}}}
+END
+$node->safe_psql('postgres', q{SELECT cs_order_status('full', max_age => '0')});
+is($node->safe_psql('postgres', q{SELECT total FROM cs_order('full')}), '25.70', 'also if it is written as a string');
+$partner->answers('GET /api/v1/orders/9b4f7e2a-0000-4000-8000-000000000003' => <<'END');
 {"success": true, "data": {"orderId": "9b4f7e2a-0000-4000-8000-000000000003", "productionStatus": "Rejected", "rejection": {"reason": "The design is blurred."}}}
 END
 is($node->safe_psql('postgres', q{SELECT cs_order_status('full', max_age => '0')}), 'rejected', 'a rejection');
