@@ -421,7 +421,7 @@ static const CsOrderStatus statuses[] =
 	{0}
 };
 
-/* USD is the only currency of v1 and is not sent. */
+/* USD, the only currency of v1, is not sent; nor, for a quote, what has no price. */
 #define ORDER_FIELDS \
 	"lines.sku", "lines.variation_id", "lines.quantity", \
 	"lines.designs.url", "lines.designs.placement", "lines.designs.width_inches", \
@@ -434,7 +434,7 @@ static const CsOrderStatus statuses[] =
 	"currency", "is_gift", "is_rush", "notes", "extra"
 
 static const char *const order_fields[] = {ORDER_FIELDS, NULL};
-/* An order's form is a quote's, too; what has no price is left out of the body. */
+
 static const char *const quote_fields[] = {ORDER_FIELDS, "shipping_method", NULL};
 
 /* Sections "Create order" and "Get a cost estimate". */

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "src/client/facts.h"
-#include "src/client/rows.h"
 
 static char *
 unexpected(const char *paths, const char *expected, const CsJson *value)
@@ -78,12 +77,33 @@ read_cursor(const char *paths, const CsJson *document, CsFacts *facts)
 	return NULL;
 }
 
+/* Is null where the list would be, and the list nowhere else? */
+static bool
+is_null_list(const CsResource *resource, const CsJson *document)
+{
+	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
+	const char *path = resource->lists[0];
+	bool		found = false;
+
+	while (path != NULL)
+	{
+		size_t		length = strcspn(path, "|");
+		char	   *name = pnstrdup(path, length);
+
+		if (cs_json_type(length > 0 ? cs_json_path(root, name) : root) == CS_JSON_ARRAY)
+			return false;
+		found |= length > 0 && cs_json_is_null(root, name);
+		path = path[length] == '|' ? path + length + 1 : NULL;
+	}
+	return found;
+}
+
 char *
 cs_facts_read(const CsResource *resource, const CsJson *document, CsFacts *facts)
 {
 	char	   *problem = read_count(resource->total_paths, document, &facts->total);
 
-	facts->null_list = cs_rows_null_list(resource, document);
+	facts->null_list = is_null_list(resource, document);
 
 	/* A list can do without that. */
 	if (read_count(resource->page_size_paths, document, &facts->page_size) != NULL)

@@ -580,26 +580,6 @@ cs_rows_has_list(const CsResource *resource, const CsJson *document)
 	return outermost_list(resource, document) != NULL;
 }
 
-bool
-cs_rows_null_list(const CsResource *resource, const CsJson *document)
-{
-	const CsJson *root = cs_json_find(document, resource->root ? resource->root : "");
-	const char *path = resource->lists[0];
-
-	if (path == NULL || cs_json_type(outermost_list(resource, document)) == CS_JSON_ARRAY)
-		return false;
-	for (;;)
-	{
-		size_t		length = strcspn(path, "|");
-
-		if (length > 0 && cs_json_is_null(root, pnstrdup(path, length)))
-			return true;
-		if (path[length] == '\0')
-			return false;
-		path += length + 1;
-	}
-}
-
 const CsJson *
 cs_rows_first(const CsResource *resource, const CsJson *document)
 {

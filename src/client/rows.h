@@ -56,9 +56,6 @@ extern int64 cs_rows_count(const CsResource *resource, const CsJson *document);
 /* Is the (outermost) list there, if only an empty one? */
 extern bool cs_rows_has_list(const CsResource *resource, const CsJson *document);
 
-/* Is there null in its place?  Then it is nowhere else. */
-extern bool cs_rows_null_list(const CsResource *resource, const CsJson *document);
-
 /* The first element of the document's (outermost) list; NULL if there is none. */
 extern const CsJson *cs_rows_first(const CsResource *resource, const CsJson *document);
 

@@ -122,7 +122,8 @@ for (
 	[ $more, '{"data": null, "pagination": {"total": 1, "has_more": false, "next_cursor": ""}}', '1 (2)' ],
 	[ '{"data": null, "pagination": {"has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
 	[ '{"data": null, "pagination": {"total": 7, "has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
-	[ '{"pagination": {"total": 0, "has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
+	[ '{"pagination": {"total": 0, "has_more": false}}', undef, '0 (1)' ],
+	[ '{"pagination": {"total": 7, "has_more": false}}', undef, sprintf($no_list, 1) . ' (1)' ],
 	[ $more, '{"data": null, "pagination": {"total": 2, "has_more": false}}', sprintf($no_list, 2) . ' (2)' ],
   )
 {
