@@ -127,23 +127,6 @@ cs_json_find(const CsJson *from, const char *paths)
 	}
 }
 
-bool
-cs_json_truth(const CsJson *value, bool *truth)
-{
-	size_t		length;
-	const char *text;
-
-	if (cs_json_boolean(value, truth))
-		return true;
-	text = cs_json_string(value, &length);
-	if (text == NULL)
-		text = cs_json_number(value);
-	if (text == NULL)
-		return false;
-	*truth = strcmp(text, "1") == 0 || pg_strcasecmp(text, "true") == 0;
-	return *truth || strcmp(text, "0") == 0 || pg_strcasecmp(text, "false") == 0;
-}
-
 /* The text of a string or number fit for a message, or NULL. */
 static char *
 shown(const CsJson *value)

@@ -272,9 +272,6 @@ extern const CsResource *cs_api_resource(const CsApi *api, const char *name);
 /* The first of the alternatives "a|b.c|" that is there; "" is the value itself. */
 extern const CsJson *cs_json_find(const CsJson *from, const char *paths);
 
-/* A truth as frameworks write it: true, 1, "true", "1"; false if it is none of those. */
-extern bool cs_json_truth(const CsJson *value, bool *truth);
-
 /*
  * The refusal in an answer with an error status, or of a failure that came
  * with a status of success: message, detail and hint from the envelope and the

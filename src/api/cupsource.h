@@ -19,9 +19,9 @@ extern const char *const cs_cupsource_quote_required[];
 	{"order_number", CS_TYPE_IDENTIFIER, 0, "order_number|orderNumber|number"}, \
 	{"remote_status", CS_TYPE_TEXT, 0, "status"}, \
 	{"currency", CS_TYPE_TEXT, 0, "currency|totals.currency"}, \
-	{"items_subtotal", CS_TYPE_AMOUNT, 0, "subtotal|totals.subtotal"}, \
-	{"shipping_cost", CS_TYPE_AMOUNT, 0, "shipping_cost|totals.shipping"}, \
-	{"total", CS_TYPE_AMOUNT, 0, "total|totals.total|grand_total|total_amount"}, \
+	{"items_subtotal", CS_TYPE_NUMERIC, 0, "subtotal|totals.subtotal"}, \
+	{"shipping_cost", CS_TYPE_NUMERIC, 0, "shipping_cost|totals.shipping"}, \
+	{"total", CS_TYPE_NUMERIC, 0, "total|totals.total|grand_total|total_amount"}, \
 	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 0, "created_at|createdAt"}
 
 #endif							/* CS_API_CUPSOURCE_H */

@@ -60,7 +60,7 @@ static const CsColumn product_columns[] =
 	{"category", CS_TYPE_TEXT, 1, "category"},
 	{"material", CS_TYPE_TEXT, 1, "material"},
 	{"capacity", CS_TYPE_PROSE, 1, "capacity"},
-	{"unit_price", CS_TYPE_AMOUNT, 1, "unit_price|price|pricing.unit_price"},
+	{"unit_price", CS_TYPE_NUMERIC, 1, "unit_price|price|pricing.unit_price"},
 	{"currency", CS_TYPE_TEXT, 1, "currency|pricing.currency"},
 	{"min_order_qty", CS_TYPE_BIGINT, 1, "min_order_qty|pricing.min_order_qty"},
 	{"stock_status", CS_TYPE_STOCK, 1, "stock_status|stock|inventory|in_stock"},

@@ -24,9 +24,9 @@ static const CsColumn product_columns[] =
 	{"name", CS_TYPE_TEXT, 1, "name"},
 	{"brand", CS_TYPE_TEXT, 1, "brand"},
 	{"image_url", CS_TYPE_TEXT, 1, "primaryImageUrl"},
-	{"unit_price", CS_TYPE_AMOUNT, 1, "pricing.fromUnitPrice"},
-	{"list_price", CS_TYPE_AMOUNT, 1, "pricing.fromListPrice"},
-	{"blank_cost", CS_TYPE_AMOUNT, 1, "pricing.fromBlankCost"},
+	{"unit_price", CS_TYPE_NUMERIC, 1, "pricing.fromUnitPrice"},
+	{"list_price", CS_TYPE_NUMERIC, 1, "pricing.fromListPrice"},
+	{"blank_cost", CS_TYPE_NUMERIC, 1, "pricing.fromBlankCost"},
 	{"currency", CS_TYPE_TEXT, 1, "pricing.currency"},
 	{"priced_variation_count", CS_TYPE_INTEGER, 1, "pricing.pricedVariationCount"},
 	{"variation_count", CS_TYPE_INTEGER, 1, "variationCount"},
@@ -42,12 +42,12 @@ static const CsColumn models_columns[] =
 	{"name", CS_TYPE_TEXT, 1, "name"},
 	{"brand", CS_TYPE_TEXT, 1, "brand"},
 	{"primary_image_url", CS_TYPE_TEXT, 1, "primaryImageUrl"},
-	{"default_list_price", CS_TYPE_AMOUNT, 1, "listPrice"},
-	{"default_price", CS_TYPE_AMOUNT, 1, "price"},
+	{"default_list_price", CS_TYPE_NUMERIC, 1, "listPrice"},
+	{"default_price", CS_TYPE_NUMERIC, 1, "price"},
 	{"currency", CS_TYPE_TEXT, 1, "pricing.currency"},
-	{"from_unit_price", CS_TYPE_AMOUNT, 1, "pricing.fromUnitPrice"},
-	{"from_list_price", CS_TYPE_AMOUNT, 1, "pricing.fromListPrice"},
-	{"from_blank_cost", CS_TYPE_AMOUNT, 1, "pricing.fromBlankCost"},
+	{"from_unit_price", CS_TYPE_NUMERIC, 1, "pricing.fromUnitPrice"},
+	{"from_list_price", CS_TYPE_NUMERIC, 1, "pricing.fromListPrice"},
+	{"from_blank_cost", CS_TYPE_NUMERIC, 1, "pricing.fromBlankCost"},
 	{"priced_variation_count", CS_TYPE_INTEGER, 1, "pricing.pricedVariationCount"},
 	{"variation_count", CS_TYPE_INTEGER, 1, "variationCount"},
 	{"is_featured", CS_TYPE_BOOLEAN, 1, "isFeatured"},
@@ -69,12 +69,12 @@ static const CsColumn model_columns[] =
 	{"categories", CS_TYPE_JSONB, 0, "categories"},
 	{"images", CS_TYPE_TEXT_ARRAY, 0, "images"},
 	{"primary_image_url", CS_TYPE_TEXT, 0, "primaryImageUrl", CS_COLUMN_UNSHOWN},
-	{"default_list_price", CS_TYPE_AMOUNT, 0, "listPrice", CS_COLUMN_UNSHOWN},
-	{"default_price", CS_TYPE_AMOUNT, 0, "price", CS_COLUMN_UNSHOWN},
+	{"default_list_price", CS_TYPE_NUMERIC, 0, "listPrice", CS_COLUMN_UNSHOWN},
+	{"default_price", CS_TYPE_NUMERIC, 0, "price", CS_COLUMN_UNSHOWN},
 	{"currency", CS_TYPE_TEXT, 0, "pricing.currency", CS_COLUMN_UNSHOWN},
-	{"from_unit_price", CS_TYPE_AMOUNT, 0, "pricing.fromUnitPrice", CS_COLUMN_UNSHOWN},
-	{"from_list_price", CS_TYPE_AMOUNT, 0, "pricing.fromListPrice", CS_COLUMN_UNSHOWN},
-	{"from_blank_cost", CS_TYPE_AMOUNT, 0, "pricing.fromBlankCost", CS_COLUMN_UNSHOWN},
+	{"from_unit_price", CS_TYPE_NUMERIC, 0, "pricing.fromUnitPrice", CS_COLUMN_UNSHOWN},
+	{"from_list_price", CS_TYPE_NUMERIC, 0, "pricing.fromListPrice", CS_COLUMN_UNSHOWN},
+	{"from_blank_cost", CS_TYPE_NUMERIC, 0, "pricing.fromBlankCost", CS_COLUMN_UNSHOWN},
 	{"priced_variation_count", CS_TYPE_INTEGER, 0, "pricing.pricedVariationCount", CS_COLUMN_UNSHOWN},
 	{"variation_count", CS_TYPE_INTEGER, 0, "variationCount", CS_COLUMN_UNSHOWN},
 	{"is_featured", CS_TYPE_BOOLEAN, 0, "isFeatured", CS_COLUMN_UNSHOWN},
@@ -94,10 +94,10 @@ static const CsColumn variation_columns[] =
 	{"variation2_hex", CS_TYPE_TEXT, 1, "variation2Hex"},
 	{"is_active", CS_TYPE_BOOLEAN, 1, "isActive"},
 	{"images", CS_TYPE_TEXT_ARRAY, 1, "images"},
-	{"unit_price", CS_TYPE_AMOUNT, 1, "pricing.unitPrice"},
-	{"list_price", CS_TYPE_AMOUNT, 1, "pricing.listPrice"},
-	{"blank_cost", CS_TYPE_AMOUNT, 1, "pricing.blankCost"},
-	{"handling_fee", CS_TYPE_AMOUNT, 1, "pricing.handlingFee"},
+	{"unit_price", CS_TYPE_NUMERIC, 1, "pricing.unitPrice"},
+	{"list_price", CS_TYPE_NUMERIC, 1, "pricing.listPrice"},
+	{"blank_cost", CS_TYPE_NUMERIC, 1, "pricing.blankCost"},
+	{"handling_fee", CS_TYPE_NUMERIC, 1, "pricing.handlingFee"},
 	{"currency", CS_TYPE_TEXT, 1, "pricing.currency"},
 	{0}
 };
@@ -107,8 +107,8 @@ static const CsColumn placement_columns[] =
 	{"product_id", CS_TYPE_IDENTIFIER, 0, "id", CS_COLUMN_REQUIRED},
 	{"placement", CS_TYPE_IDENTIFIER, 1, "code", CS_COLUMN_REQUIRED},
 	{"label", CS_TYPE_TEXT, 1, "label"},
-	{"max_width_inches", CS_TYPE_AMOUNT, 1, "maxWidthInches"},
-	{"max_height_inches", CS_TYPE_AMOUNT, 1, "maxHeightInches"},
+	{"max_width_inches", CS_TYPE_NUMERIC, 1, "maxWidthInches"},
+	{"max_height_inches", CS_TYPE_NUMERIC, 1, "maxHeightInches"},
 	{"print_methods", CS_TYPE_JSONB, 1, "printMethods"},
 	{0}
 };
@@ -119,7 +119,7 @@ static const CsColumn print_method_columns[] =
 	{"placement", CS_TYPE_IDENTIFIER, 1, "code", CS_COLUMN_REQUIRED},
 	{"print_method", CS_TYPE_IDENTIFIER, 2, "code", CS_COLUMN_REQUIRED},
 	{"label", CS_TYPE_TEXT, 2, "label"},
-	{"price", CS_TYPE_AMOUNT, 2, "price"},
+	{"price", CS_TYPE_NUMERIC, 2, "price"},
 	{"price_source", CS_TYPE_TEXT, 2, "priceSource"},
 	{0}
 };
@@ -148,12 +148,12 @@ static const CsFilter model_part_filters[] =
 
 #define COST_COLUMNS(level, under) \
 	{"currency", CS_TYPE_TEXT, level, under "currency"}, \
-	{"items_subtotal", CS_TYPE_AMOUNT, level, under "itemsSubtotal"}, \
-	{"shipping_cost", CS_TYPE_AMOUNT, level, under "shippingCost"}, \
-	{"shipping_category_fee", CS_TYPE_AMOUNT, level, under "shippingCategoryFee"}, \
-	{"discount_amount", CS_TYPE_AMOUNT, level, under "discountAmount"}, \
-	{"rush_fee", CS_TYPE_AMOUNT, level, under "rushFee"}, \
-	{"total", CS_TYPE_AMOUNT, level, under "grandTotal"}
+	{"items_subtotal", CS_TYPE_NUMERIC, level, under "itemsSubtotal"}, \
+	{"shipping_cost", CS_TYPE_NUMERIC, level, under "shippingCost"}, \
+	{"shipping_category_fee", CS_TYPE_NUMERIC, level, under "shippingCategoryFee"}, \
+	{"discount_amount", CS_TYPE_NUMERIC, level, under "discountAmount"}, \
+	{"rush_fee", CS_TYPE_NUMERIC, level, under "rushFee"}, \
+	{"total", CS_TYPE_NUMERIC, level, under "grandTotal"}
 
 /* Answers of POST /orders and GET /orders/{orderId}. */
 static const CsColumn order_columns[] =
@@ -181,7 +181,7 @@ static const CsColumn orders_columns[] =
 	{"order_number", CS_TYPE_IDENTIFIER, 1, "orderNumber", CS_COLUMN_UNSHOWN},
 	{"remote_status", CS_TYPE_TEXT, 1, "productionStatus|status"},
 	{"currency", CS_TYPE_TEXT, 1, "currency", CS_COLUMN_UNSHOWN},
-	{"total", CS_TYPE_AMOUNT, 1, "total"},
+	{"total", CS_TYPE_NUMERIC, 1, "total"},
 	{"item_count", CS_TYPE_INTEGER, 1, "itemCount"},
 	{"remote_created_at", CS_TYPE_TIMESTAMPTZ, 1, "createdAt"},
 	{"last_shipped_at", CS_TYPE_TIMESTAMPTZ, 1, "lastShippedAt"},
@@ -213,7 +213,7 @@ static const CsColumn order_item_columns[] =
 	{"sku", CS_TYPE_TEXT, 1, "sku"},
 	{"variation_id", CS_TYPE_IDENTIFIER, 1, "variationId"},
 	{"quantity", CS_TYPE_BIGINT, 1, "quantity"},
-	{"unit_cost", CS_TYPE_AMOUNT, 1, "unitCost"},
+	{"unit_cost", CS_TYPE_NUMERIC, 1, "unitCost"},
 	{"designs", CS_TYPE_JSONB, 1, "designs"},
 	{0}
 };
@@ -249,10 +249,10 @@ static const CsColumn design_columns[] =
 {
 	{"placement", CS_TYPE_TEXT, 1, "placement", CS_COLUMN_REQUIRED},
 	{"url", CS_TYPE_TEXT, 1, "url"},
-	{"width_inches", CS_TYPE_AMOUNT, 1, "widthInches"},
-	{"height_inches", CS_TYPE_AMOUNT, 1, "heightInches"},
+	{"width_inches", CS_TYPE_NUMERIC, 1, "widthInches"},
+	{"height_inches", CS_TYPE_NUMERIC, 1, "heightInches"},
 	{"print_method", CS_TYPE_TEXT, 1, "printMethod"},
-	{"design_width_inches", CS_TYPE_AMOUNT, 1, "designWidthInches"},
+	{"design_width_inches", CS_TYPE_NUMERIC, 1, "designWidthInches"},
 	{0}
 };
 
@@ -260,9 +260,9 @@ static const CsColumn balance_columns[] =
 {
 	{"dealer_id", CS_TYPE_IDENTIFIER, 0, "dealerId"},
 	{"currency", CS_TYPE_TEXT, 0, "currency"},
-	{"balance", CS_TYPE_AMOUNT, 0, "balance", CS_COLUMN_REQUIRED},
-	{"credit_limit", CS_TYPE_AMOUNT, 0, "creditLimit"},
-	{"headroom", CS_TYPE_AMOUNT, 0, "headroom"},
+	{"balance", CS_TYPE_NUMERIC, 0, "balance", CS_COLUMN_REQUIRED},
+	{"credit_limit", CS_TYPE_NUMERIC, 0, "creditLimit"},
+	{"headroom", CS_TYPE_NUMERIC, 0, "headroom"},
 	{0}
 };
 

@@ -19,14 +19,10 @@ unexpected(const char *paths, const char *expected, const CsJson *value)
 static bool
 count_from_json(const CsJson *value, int64 *count)
 {
-	size_t		length;
-	const char *text = cs_json_string(value, &length);
 	char	   *problem;
 	Datum		datum;
 
-	if (text != NULL)
-		value = cs_json_parse(CurrentMemoryContext, text, length, &problem);
-	if (value == NULL || !cs_datum_from_json(CS_TYPE_BIGINT, value, &datum, &problem))
+	if (!cs_datum_from_json(CS_TYPE_BIGINT, value, &datum, &problem))
 		return false;
 	*count = DatumGetInt64(datum);
 	return *count >= 0;

@@ -33,7 +33,7 @@
 /* Indexed by CsType. */
 static const Oid type_oids[] =
 {
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, INT8OID, INT4OID, BOOLOID,
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, NUMERICOID, INT8OID, INT4OID, BOOLOID,
 	TIMESTAMPTZOID, TEXTARRAYOID, JSONBOID
 };
 
@@ -278,6 +278,17 @@ prose_from_json(const CsJson *value, Datum *datum, char **problem)
 	return cs_text_from_utf8(text, strlen(text), datum, problem);
 }
 
+/* What a string is if it is read as JSON, NULL if it cannot be; any other value is itself. */
+static const CsJson *
+unquoted(const CsJson *value)
+{
+	size_t		length;
+	const char *string = cs_json_string(value, &length);
+	char	   *problem;
+
+	return string ? cs_json_parse(CurrentMemoryContext, string, length, &problem) : value;
+}
+
 /*
  * int64_div_fast_to_numeric divides by the power of ten exactly and keeps the
  * scale, so 12.50 stays 12.50; it saves most of what numeric_in costs.
@@ -285,16 +296,17 @@ prose_from_json(const CsJson *value, Datum *datum, char **problem)
 static bool
 numeric_from_json(const CsJson *value, Numeric *numeric, char **problem)
 {
+	const CsJson *plain = unquoted(value);
 	const char *number;
 	int64		digits;
 	int			scale;
 
-	if (cs_json_int64(value, &digits))
+	if (cs_json_int64(plain, &digits))
 	{
 		*numeric = int64_to_numeric(digits);
 		return true;
 	}
-	number = cs_json_number(value);
+	number = cs_json_number(plain);
 	if (number == NULL)
 		return mismatch("a number", value, problem);
 	switch (cs_parse_decimal(number, &digits, &scale))
@@ -317,46 +329,28 @@ numeric_from_json(const CsJson *value, Numeric *numeric, char **problem)
 	return true;
 }
 
-/*
- * For documents that do not show which of the two it is, and for partners that
- * do not keep to what they show: many serializers write decimals as strings.
- */
-static bool
-amount_from_json(const CsJson *value, Numeric *numeric, char **problem)
-{
-	size_t		length;
-	const char *string = cs_json_string(value, &length);
-	const CsJson *number;
-
-	if (string == NULL)
-		return numeric_from_json(value, numeric, problem);
-	number = cs_json_parse(CurrentMemoryContext, string, length, problem);
-	if (number == NULL || cs_json_number(number) == NULL)
-		return mismatch("a number", value, problem);
-	return numeric_from_json(number, numeric, problem);
-}
-
 /* 3.0 and 3e2 are integral; the API's serializer may write them so. */
 static bool
 int64_from_json(const CsJson *value, int64 lowest, int64 highest, int64 *result, char **problem)
 {
+	const CsJson *plain = unquoted(value);
 	const char *number;
 	int64		digits;
 	int			scale;
 
-	if (!cs_json_int64(value, result))
+	if (!cs_json_int64(plain, result))
 	{
-		number = cs_json_number(value);
+		number = cs_json_number(plain);
 		if (number == NULL)
 			return mismatch("an integer", value, problem);
-		if (cs_json_type(value) == CS_JSON_INTEGER ||
+		if (cs_json_type(plain) == CS_JSON_INTEGER ||
 			cs_parse_decimal(number, &digits, &scale) != CS_DECIMAL_SHORT)
 			return refuse_number("out of range", number, problem);
 		if (!cs_decimal_to_int64(digits, scale, result))
 			return refuse_number("not an integer that fits", number, problem);
 	}
 	if (*result < lowest || *result > highest)
-		return refuse_number("out of range", cs_json_number(value), problem);
+		return refuse_number("out of range", cs_json_number(plain), problem);
 	return true;
 }
 
@@ -565,11 +559,6 @@ cs_datum_from_json(CsType type, const CsJson *value, Datum *datum, char **proble
 				return false;
 			*datum = NumericGetDatum(numeric);
 			return true;
-		case CS_TYPE_AMOUNT:
-			if (!amount_from_json(value, &numeric, problem))
-				return false;
-			*datum = NumericGetDatum(numeric);
-			return true;
 		case CS_TYPE_BIGINT:
 			if (!int64_from_json(value, PG_INT64_MIN, PG_INT64_MAX, &integer, problem))
 				return false;
@@ -581,7 +570,7 @@ cs_datum_from_json(CsType type, const CsJson *value, Datum *datum, char **proble
 			*datum = Int32GetDatum((int32) integer);
 			return true;
 		case CS_TYPE_BOOLEAN:
-			if (!cs_json_boolean(value, &boolean))
+			if (!cs_json_truth(value, &boolean))
 				return mismatch("a boolean", value, problem);
 			*datum = BoolGetDatum(boolean);
 			return true;

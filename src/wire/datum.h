@@ -19,10 +19,9 @@ typedef enum CsType
 	CS_TYPE_PROSE,				/* text; a string, or the JSON text of anything else */
 	CS_TYPE_STOCK,				/* text; a string, an integer, or a boolean: in_stock */
 	CS_TYPE_NUMERIC,			/* numeric; a number, by its text */
-	CS_TYPE_AMOUNT,				/* numeric; a number, or a string that is one: "12.50" */
 	CS_TYPE_BIGINT,				/* int8; an integral number that fits */
 	CS_TYPE_INTEGER,			/* int4; an integral number that fits */
-	CS_TYPE_BOOLEAN,			/* bool */
+	CS_TYPE_BOOLEAN,			/* bool; true, 1, "true", "1", or their opposites */
 	CS_TYPE_TIMESTAMPTZ,		/* a string in ISO 8601; without an offset: UTC */
 	CS_TYPE_TEXT_ARRAY,			/* text[]; an array of strings */
 	CS_TYPE_JSONB				/* anything, as jsonb */
@@ -31,8 +30,9 @@ typedef enum CsType
 extern Oid	cs_type_oid(CsType type);
 
 /*
- * Converts 'value' (not NULL, not JSON null).  Returns true and sets *datum,
- * allocated in the current context; or returns false and sets *problem
+ * Converts 'value' (not NULL, not JSON null).  A number may be a string that is
+ * one, "12.50": many serializers write decimals so.  Returns true and sets
+ * *datum, allocated in the current context; or returns false and sets *problem
  * (palloc'd: "expected a number, got a string").  Throws only on out of
  * memory.  Independent of DateStyle and TimeZone.
  */

@@ -309,6 +309,23 @@ cs_json_boolean(const CsJson *value, bool *result)
 	return true;
 }
 
+bool
+cs_json_truth(const CsJson *value, bool *truth)
+{
+	size_t		length;
+	const char *text;
+
+	if (cs_json_boolean(value, truth))
+		return true;
+	text = cs_json_string(value, &length);
+	if (text == NULL)
+		text = cs_json_number(value);
+	if (text == NULL)
+		return false;
+	*truth = strcmp(text, "1") == 0 || pg_strcasecmp(text, "true") == 0;
+	return *truth || strcmp(text, "0") == 0 || pg_strcasecmp(text, "false") == 0;
+}
+
 /*
  * Writing.  json-c's own serializer goes on when it gets no memory for a part,
  * and leaves that out; StringInfo does not.

@@ -75,6 +75,9 @@ extern const char *cs_json_number(const CsJson *value);
 extern bool cs_json_int64(const CsJson *value, int64 *result);
 extern bool cs_json_boolean(const CsJson *value, bool *result);
 
+/* A truth as frameworks write it: true, 1, "true", "1"; false if it is none of those. */
+extern bool cs_json_truth(const CsJson *value, bool *truth);
+
 /* Compact JSON text of a value (UTF-8), palloc'd. */
 extern char *cs_json_text(const CsJson *value);
 

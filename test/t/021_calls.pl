@@ -219,7 +219,8 @@ is(rows_of('{"id":"p1"}', '{"id":"p2","colour":"red"}', '{"id":"p3"}'), "p1|||||
 is(rows_of('{"id":"p1","pricing":{"unit_price":1,"vat":2}}'), 'p1||1|||{"id": "p1", "pricing": {"vat": 2, "unit_price": 1}} (1)', 'also further inside');
 is(rows_of('{"sku":"s","id":"p1"}', '{"id":"p2","sku":"t"}', '{"sku":"u","extra":1,"id":"p3"}'),
 	"p1|s||||\np2|t||||\np3|u||||{\"id\": \"p3\", \"sku\": \"u\", \"extra\": 1} (1)", 'in whatever order');
-is(rows_of('{"id":"p1"}', '{"id":"p2"}', '{"id":"p3","pricing":{"unit_price":"12.50"}}'),
+is(rows_of('{"id":"p1","pricing":{"unit_price":"12.50"}}'), 'p1||12.50||| (1)', 'a number may be written as a string');
+is(rows_of('{"id":"p1"}', '{"id":"p2"}', '{"id":"p3","pricing":{"unit_price":"12.50 USD"}}'),
 	"$wrong 3, field \"pricing.unit_price\": expected a number, got a string (1)", 'a string where money belongs');
 is(rows_of('{"id":"p1","pricing":"free"}'), "$wrong 1, field \"pricing\": expected an object, got a string (1)", 'no object');
 is(rows_of('{"sku":"s"}'), "$wrong 1, field \"id\": required, but missing (1)", 'a required field');

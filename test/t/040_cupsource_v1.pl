@@ -166,11 +166,15 @@ for my $price (qw(0.1 0.14 12.50 12345678901234.56 12345678901234567890.12345678
 is(product('{"sku": "S1", "unit_price": 1e-7}', 'unit_price'), "unit_price: 0.0000001\n", 'price 1e-7');
 is(product('{"sku": "S1", "unit_price": -0.00}', 'unit_price'), "unit_price: 0.00\n", 'price -0.00');
 is(product('{"sku": "S1", "price": "0.140"}', 'unit_price'), "unit_price: 0.140\n", 'a price that comes as a string');
+is(product('{"sku": "S1", "lead_time_days": "3"}', 'lead_time_days'), "lead_time_days: 3\n",
+	'and so any other number');
 for (
 	[ 'min_order_qty', '18446744073709551615', 'number 18446744073709551615 is out of range' ],
 	[ 'min_order_qty', '1.5', 'number 1.5 is not an integer that fits' ],
 	[ 'lead_time_days', '2147483648', 'number 2147483648 is out of range' ],
-	[ 'lead_time_days', '"3"', 'expected an integer, got a string' ],
+	[ 'lead_time_days', '"3 days"', 'expected an integer, got a string' ],
+	[ 'lead_time_days', '"2147483648"', 'number 2147483648 is out of range' ],
+	[ 'lead_time_days', '"3.5"', 'number 3.5 is not an integer that fits' ],
 	[ 'unit_price', '"0,14"', 'expected a number, got a string' ],
 	[ 'unit_price', '"$0.14"', 'expected a number, got a string' ],
 	[ 'unit_price', '"0.14 USD"', 'expected a number, got a string' ],

@@ -151,7 +151,7 @@ END
 #
 for (
 	[ '"pricing": 5', 'pricing": expected an object, got a number' ],
-	[ '"pricing": {"unit_price": "0.14"}', 'pricing.unit_price": expected a number, got a string' ],
+	[ '"pricing": {"unit_price": "0.14 each"}', 'pricing.unit_price": expected a number, got a string' ],
 	[ '"pricing": {"min_order_qty": 9223372036854775808}', 'pricing.min_order_qty": number 9223372036854775808 is out of range' ],
 	[ '"certifications": ["FSC", 5]', 'certifications": element 2: expected a string, got a number' ],
 	[ '"certifications": {}', 'certifications": expected an array of strings, got an object' ],

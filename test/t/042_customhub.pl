@@ -329,8 +329,8 @@ my $copy = join '', $detail{cs_model} =~ /^(?:material|fit_type|categories|image
 is(fields($node, 'SELECT * FROM cs_models'), $listed =~ s/(?=primary_image_url)/$copy/r,
 	'cached: cs_models, list and detail together');
 
-# Many serializers write decimals as strings.
-my $written = sub { return $_[0] =~ s/: ?(\d+\.\d+)\b/: "$1"/gr };
+# Many serializers write decimals as strings, and some a truth as a number.
+my $written = sub { return $_[0] =~ s/: *(\d+\.\d+)\b/: "$1"/gr =~ s/: *(true|false)\b/': ' . ($1 eq 'true' || 0)/gre };
 $partner->clear;
 $partner->answers('GET /api/v1/models?pageSize=100&page=1' => $written->($models) =~ s/"totalCount": 27/"totalCount": 1/r);
 $partner->answers("GET /api/v1/models/$id" => $written->($model), times => 2);

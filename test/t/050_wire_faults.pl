@@ -213,7 +213,7 @@ for (
 		'malformed answer from server "shop_v2": resource "products", row 1, field "id": required, but missing' ],
 	[ 'the second row wrong', '{"data":[{"id":"p1"},{"id":"p2","name":{}}]}',
 		'malformed answer from server "shop_v2": resource "products", row 2, field "name": expected a string, got an object' ],
-	[ 'a price as text', '{"data":[{"id":"p1","pricing":{"unit_price":"12.50"}}]}',
+	[ 'a price as text', '{"data":[{"id":"p1","pricing":{"unit_price":"12,50"}}]}',
 		qr/^malformed answer from server "shop_v2": resource "products", row 1, field "pricing\.unit_price": expected a number, got a string$/ ],
 	[ 'a quantity that is too large', '{"data":[{"id":"p1","min_order_qty":99999999999999999999999}]}',
 		qr/^malformed answer from server "shop_v2": / ],
