@@ -142,7 +142,8 @@ start_exchange(CsAuth *auth)
 /*
  * When the token ends by our clock.  The partner's clock is not ours: if the
  * answer has a date, the token's life is counted from there.  That date is cut
- * to the second, so the life is taken to be one second less.
+ * to the second, so the life is taken to be one second less.  An end that is
+ * over, such as year 1, is none.
  */
 static TimestampTz
 token_end(const CsAuth *auth)
@@ -150,18 +151,17 @@ token_end(const CsAuth *auth)
 	const CsJson *expired = cs_json_get(auth->attempt.document, "expired");
 	int64		issued = auth->attempt.answer->server_time;
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz end;
+	TimestampTz then = issued >= 0 ? time_t_to_timestamptz((pg_time_t) issued + 1) : now;
 	Datum		datum;
 	char	   *problem;
 
 	if (expired && cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
 		!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(datum)))
 	{
-		end = DatumGetTimestampTz(datum);
-		if (issued >= 0)
-			return now + Max(0, end - time_t_to_timestamptz((pg_time_t) issued + 1));
-		if (end > now)
-			return end;
+		TimestampTz life = DatumGetTimestampTz(datum) - then;
+
+		if (life > 0)
+			return now + life;
 	}
 	return now + SHORT_LIFE_S * USECS_PER_SEC;
 }
