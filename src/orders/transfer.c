@@ -318,6 +318,7 @@ cs_transfer_list_of(Oid serverid)
 	return transfer ? transfer : find_transfer(&planned, CS_TRANSFER_LIST, 0, serverid);
 }
 
+/* Not those that wait for their time: they keep nobody from the wire. */
 static int
 count_transfers(dlist_head *list, Oid serverid, bool placing)
 {
@@ -330,7 +331,8 @@ count_transfers(dlist_head *list, Oid serverid, bool placing)
 		bool		places = transfer->kind == CS_TRANSFER_CREATE ||
 			transfer->kind == CS_TRANSFER_LOOKUP;
 
-		if (transfer->account->serverid == serverid && places == placing && !transfer->done)
+		if (transfer->account->serverid == serverid && places == placing && !transfer->done &&
+			(transfer->call != NULL || transfer->begin_after == 0))
 			count++;
 	}
 	return count;

@@ -188,9 +188,15 @@ refuse_second('late', 'drop_after', 402, 'INSUFFICIENT_BALANCE', $none);
 wait_for_state($node, 'late', 'placed');
 is(join(' ', posts(), look_ups(), at_partner('late')), '2 3 ApprovalPending', 'one that is not to be seen at once is looked for again');
 
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (ADD concurrency '1')});
 refuse_second('not-there', 'drop_before', 400, 'VALIDATION_ERROR');
+$sandbox->wait_for_requests(2, method => 'GET', path => '/api/v1/orders');
+enqueue('hub', "beside-$_") for 1 .. 3;
+wait_for_state($node, "beside-$_", 'placed') for 1 .. 3;
+is(columns('not-there', 'state'), 'sending', 'meanwhile others go out');
+$node->safe_psql('postgres', q{ALTER SERVER hub OPTIONS (DROP concurrency)});
 wait_for_state($node, 'not-there', 'failed');
-is(join(' ', posts(), look_ups(), columns('not-there', 'error_sqlstate')), '2 5 PA400', 'if it is not there after all, the refusal counts');
+is(join(' ', posts(), look_ups(), columns('not-there', 'error_sqlstate')), '5 5 PA400', 'if it is not there after all, the refusal counts');
 is(query_state($node, q{SELECT cs_resolve_order('not-there', 'retry')}), 'PA012', 'and is final');
 
 refuse_second('other-body', 'drop_before', 409, $conflict);
