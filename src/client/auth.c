@@ -224,7 +224,13 @@ fail(CsAuth *auth, const CsFailure *why)
 									 server, why->message);
 	if (credentials_refused(why))
 	{
+		/*
+		 * What the identity host says is about who asks.  Its 404 is not that of
+		 * a model, nor its 400 that of an order.
+		 */
 		auth->failure.delivery = CS_DELIVERY_ANSWERED;
+		auth->failure.status = 401;
+		auth->failure.sqlstate = cs_failure_sqlstate(CS_FAILURE_REFUSED, 401);
 		auth->failure.hint = psprintf("Check the options \"api_key\" and \"secret_key\" "
 									  "of the user mapping on server \"%s\".", server);
 		cs_account_forget(auth->account);

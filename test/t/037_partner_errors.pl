@@ -104,6 +104,27 @@ sql(q{CALL cs_refresh_catalog('hub')}) for 1 .. 10;
 is(sql(qq{SELECT count(*) FROM cs_variations WHERE product_id = '$model' AND discontinued_at IS NULL}), $skus, 'until its detail is there again');
 is(sql(q{SELECT products = 30 AND skus = (SELECT count(*) FROM cs_variations WHERE server = 'hub' AND discontinued_at IS NULL) FROM cs_catalog_status WHERE server = 'hub'}), 't', 'which counts');
 
+# ---- The identity host has lost its way ----
+
+for my $status (404, 400)
+{
+	$sandbox->revoke_tokens;
+	$sandbox->faults({ action => 'html', status => $status, path => '/api/PartnerAuthentication/auth' });
+	sql(q{UPDATE cs_internal.models SET detail_due = true WHERE server = 'hub'});
+	my $sqlstate = query_state($node, q{CALL cs_refresh_catalog('hub')});
+	is($sqlstate, 'PA401', "a $status to the credentials ends a refresh");
+	is(query_state($node, qq{SELECT * FROM cs_model('$model', 'hub')}), 'PA401', 'and says nothing of a model');
+	$sandbox->no_faults;
+
+	# In the midst of it.
+	$sandbox->faults({ action => 'status', status => 401, path => '/api/v1/models/.*' },
+		{ action => 'html', status => $status, path => '/api/PartnerAuthentication/auth' });
+	is(query_state($node, q{CALL cs_refresh_catalog('hub')}), 'PA401', 'also in the midst of it');
+	is(sql(q{SELECT products FROM cs_catalog_status WHERE server = 'hub'}), 30, 'which takes no model away');
+	$sandbox->no_faults;
+	sql(q{CALL cs_refresh_catalog('hub')});
+}
+
 # ---- One model among others ----
 
 create_account($node, 'models', api => 'customhub-v1', base_url => $partner->url, auth_url => $partner->url, detail_budget => 0,

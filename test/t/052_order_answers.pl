@@ -446,6 +446,19 @@ is(query_state($node, q{SELECT cs_order_status('unshown', '0')}), 'PA006', 'an a
 is(columns('unshown', qw(state error_sqlstate error_message)),
 	'placed|PA006|malformed answer from server "hub": resource "order", row 1, field "orderId": required, but missing', 'and the order tells why');
 
+# ---- refused before it was sent ----
+
+$sandbox->no_faults;
+$sandbox->revoke_tokens;
+$sandbox->forget;
+$sandbox->faults({ action => 'html', status => 422, path => '/api/PartnerAuthentication/auth', times => 1 });
+enqueue('hub', 'unsent');
+wait_for_state($node, 'unsent', 'failed');
+is(columns('unsent', 'error_sqlstate'), 'PA401', 'credentials that are refused by any 4xx');
+$node->safe_psql('postgres', q{SELECT cs_resolve_order('unsent', 'retry')});
+wait_for_state($node, 'unsent', 'placed');
+is(at_partner('unsent'), 'ApprovalPending', 'refuse no order for good');
+
 # ---- told once ----
 
 $sandbox->no_faults;
