@@ -255,7 +255,13 @@ store_detail(const Details *details, Detail *detail)
 	cs_run_leave(run);
 }
 
-/* The model's detail was answered with 404. */
+/* In the partner's words: a gateway that has lost its way there says 404 to everything. */
+static bool
+says_gone(const CsFailure *failure)
+{
+	return failure->status == 404 && failure->code && strcmp(failure->code, "NOT_FOUND") == 0;
+}
+
 static void
 forget_model(CsRun *run, const char *model)
 {
@@ -351,7 +357,7 @@ take_detail(Details *details, int turn, CsCall *call, const char *model)
 		MemoryContextReset(details->call_cxts[turn]);
 		store_detail(details, &detail);
 	}
-	else if (failure.status == 404)
+	else if (says_gone(&failure))
 		forget_model(details->run, model);
 	else
 	{

@@ -125,6 +125,14 @@ for my $status (404, 400)
 	sql(q{CALL cs_refresh_catalog('hub')});
 }
 
+# ---- So has a gateway before the API, for details ----
+
+$sandbox->faults({ action => 'html', status => 404, path => '/api/v1/models/.*' });
+is(query_state($node, q{CALL cs_refresh_catalog('hub', "full" => true)}), 'PA404', 'if no detail is found, it is not the models that are gone');
+is(sql(q{SELECT products FROM cs_catalog_status WHERE server = 'hub'}), 30, 'none is taken away');
+$sandbox->no_faults;
+sql(q{CALL cs_refresh_catalog('hub')});
+
 # ---- One model among others ----
 
 create_account($node, 'models', api => 'customhub-v1', base_url => $partner->url, auth_url => $partner->url, detail_budget => 0,
