@@ -212,8 +212,11 @@ pause_or_end(CsCall *call)
 		return;
 	}
 
-	/* After a 429 the limiter keeps the whole account waiting; this call needs no more. */
-	if (call->failure.status == 429 && call->attempts > 0)
+	/*
+	 * After a 429 the limiter keeps the whole account waiting; this call needs no
+	 * more.  One of the identity host is none of the API's.
+	 */
+	if (call->failure.status == 429 && call->state == CALL_SENDING)
 		call->pause_ms = 0;
 	else
 	{

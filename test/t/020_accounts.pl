@@ -187,6 +187,16 @@ is(ask($sessions[0], $balance), '1240.50', 'an exchange that fails for a while i
 is($sandbox->count(path => $auth), 3, 'until it succeeds');
 $sandbox->no_faults;
 
+# One that is asked for patience, after a 401 of the API.
+$sandbox->revoke_tokens;
+$sandbox->forget;
+$sandbox->faults({ path => $auth, action => 'rate_limited', retry_after => 2, times => 1 });
+$start = time;
+is(ask($sessions[0], $balance), '1240.50', 'an exchange that is turned away is tried again');
+is($sandbox->count(path => $auth), 2, 'once');
+cmp_ok(time - $start, '>=', 2, 'after Retry-After');
+$sandbox->no_faults;
+
 # An expiry that cannot be read, or is over: the token is used, for a short while.
 for my $expired ('soon', '0001-01-01T00:00:00+00:00')
 {
