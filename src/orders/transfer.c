@@ -123,8 +123,10 @@ begin_transfer(CsTransfer *transfer)
 	spec.endpoint = endpoint_of(transfer);
 	spec.method = kinds[transfer->kind].method;
 	spec.path = transfer->path;
-	spec.body = transfer->body;
-	spec.body_length = transfer->body_length;
+
+	/* A LOOKUP has it for the CREATE that may follow. */
+	spec.body = placing ? transfer->body : NULL;
+	spec.body_length = placing ? transfer->body_length : 0;
 	spec.idempotency_key = transfer->idempotency_key;
 	spec.repeatable = kinds[transfer->kind].repeatable ||
 		(placing && transfer->account->api->orders->create_idempotent);

@@ -62,6 +62,7 @@ is(seen('91 days'), '1 0 1', 'one of 91 days is looked up and found, and not sen
 is($node->safe_psql('postgres', q{SELECT remote_id, remote_status, total FROM cs_orders WHERE external_id = '91 days'}),
 	join('|', ($sandbox->orders(external_id => '91 days'))[0]{id}, 'ApprovalPending', '10.38'), 'it is placed with what the list says of it');
 is(($sandbox->requests(@lookups))[0]{query}{externalOrderId}, '91 days', 'it was asked for by its external id');
+is($sandbox->count(@lookups, body => '.'), 0, 'and by nothing else: a GET has no body, which many a proxy refuses');
 
 sent_long_ago('81 days', 81, 'drop_before');
 resume();
