@@ -552,29 +552,39 @@ COMMENT ON FUNCTION cs_internal.order_knowledge(bigint) IS
 'What is known of an order, since when, and whether the partner can be asked about it.';
 REVOKE ALL ON FUNCTION cs_internal.order_knowledge(bigint) FROM PUBLIC;
 
--- Once more, under another external id; from then on not under its own.
+-- Once more, under another external id; from then on not under its own, nor under those of earlier tries.
 CREATE FUNCTION cs_internal.order_to_resubmit(order_id bigint, new_external_id text)
 RETURNS TABLE (lines jsonb, ship_to jsonb, options jsonb)
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
+  kin bigint[];
   old cs_internal.orders;
 BEGIN
+  kin := ARRAY(SELECT t.id FROM cs_internal.order_kin(order_id) AS k (id) JOIN cs_internal.orders AS t ON t.id = k.id
+                WHERE t.external_id IS DISTINCT FROM new_external_id);
+  PERFORM FROM cs_internal.orders AS t WHERE t.id = ANY (kin) ORDER BY t.id FOR NO KEY UPDATE;
   SELECT * INTO old FROM cs_internal.orders AS t
-   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled')
-     FOR NO KEY UPDATE;
+   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled');
   IF NOT FOUND THEN
     PERFORM cs_internal.order_refuse(order_id, 'submitted again',
       'An order is submitted again after it has failed, or was rejected or cancelled.');
   END IF;
+  IF EXISTS (SELECT FROM cs_internal.orders AS t
+              WHERE t.server = old.server AND t.external_id = new_external_id AND t.replaces IS DISTINCT FROM order_id) THEN
+    RAISE EXCEPTION USING ERRCODE = 'unique_violation',
+      MESSAGE = format('order "%s" exists on server "%s" already', new_external_id, old.server),
+      HINT = format('Use a new external id for order "%s".', old.external_id);
+  END IF;
   PERFORM cs_internal.order_not_replaced(order_id, new_external_id);
-  -- Also if it is already: of two that do this from older snapshots, one has to see the other.
-  UPDATE cs_internal.orders AS t SET is_final = true WHERE t.id = order_id;
+  -- Also if they are already: of two that do this from older snapshots, one has to see the other.
+  UPDATE cs_internal.orders AS t SET is_final = true WHERE t.id = ANY (kin);
   lines := old.lines;
   ship_to := old.ship_to;
   options := old.options;
   RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_to_resubmit(bigint, text) IS
-'What a failed, rejected or cancelled order was to be, which is not sent any more under its own external id; PA012 for '
-'an order that may still be made, or was submitted again already.';
+'What a failed, rejected or cancelled order was to be, which is not sent any more under its own external id or one that it had before; '
+'PA012 for an order that may still be made, or was submitted again already, 23505 if there is another one with that external id.';
 REVOKE ALL ON FUNCTION cs_internal.order_to_resubmit(bigint, text) FROM PUBLIC;

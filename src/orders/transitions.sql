@@ -481,6 +481,26 @@ REVOKE ALL ON FUNCTION cs_internal.order_orphaned(bigint) FROM PUBLIC;
 
 /* ---- by hand ---- */
 
+-- The orders that are one for who wants it: this one, what it was submitted again for and as, and so on.
+CREATE FUNCTION cs_internal.order_kin(order_id bigint) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  RETURN QUERY
+  WITH RECURSIVE kin AS (
+    SELECT order_id AS id
+     UNION
+    SELECT n.id
+      FROM kin AS k
+     CROSS JOIN LATERAL (SELECT t.replaces AS id FROM cs_internal.orders AS t WHERE t.id = k.id AND t.replaces IS NOT NULL
+                          UNION ALL
+                         SELECT r.id FROM cs_internal.orders AS r WHERE r.replaces = k.id) AS n
+  ) SELECT k.id FROM kin AS k;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_kin(bigint) IS
+'The order, and all that were submitted again for it, that it was submitted again for, and so on: one of them is to be made.';
+REVOKE ALL ON FUNCTION cs_internal.order_kin(bigint) FROM PUBLIC;
+
 -- Has it been submitted again, and may that order be made?
 CREATE FUNCTION cs_internal.order_not_replaced(order_id bigint, new_external_id text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -488,19 +508,23 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
 DECLARE
   o record;
 BEGIN
-  SELECT t.external_id, r.external_id AS other INTO o
-    FROM cs_internal.orders AS t JOIN cs_internal.orders AS r ON r.replaces = t.id
-   WHERE t.id = order_id AND r.state NOT IN ('failed', 'rejected', 'cancelled')
+  SELECT t.external_id, r.external_id AS other, r.state, r.id < t.id AS is_older INTO o
+    FROM cs_internal.orders AS t
+   CROSS JOIN cs_internal.order_kin(t.id) AS k (id)
+    JOIN cs_internal.orders AS r ON r.id = k.id
+   WHERE t.id = order_id AND r.id <> t.id AND r.state NOT IN ('failed', 'rejected', 'cancelled')
      AND r.external_id IS DISTINCT FROM new_external_id
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'PA012',
-      MESSAGE = format('order "%s" was submitted again as "%s"', o.external_id, o.other),
+      MESSAGE = CASE WHEN o.is_older THEN format('order "%s" was submitted again as "%s"', o.other, o.external_id)
+                     ELSE format('order "%s" was submitted again as "%s"', o.external_id, o.other) END,
+      DETAIL = format('Order "%s" is %s.', o.other, o.state),
       HINT = 'Sending it once more would order twice.';
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_not_replaced(bigint, text) IS
-'Throws PA012 if another order than the one with the new external id replaces it and has not failed, been rejected or cancelled.';
+'Throws PA012 if another of its kin than the one with the new external id has not failed, been rejected or cancelled.';
 REVOKE ALL ON FUNCTION cs_internal.order_not_replaced(bigint, text) FROM PUBLIC;
 
 -- uncertain, failed → what a person found out.

@@ -13,7 +13,7 @@ CREATE FUNCTION pg_temp.call_po(external_id text) RETURNS text LANGUAGE sql AS $
 CREATE FUNCTION pg_temp.become(which text, state text) RETURNS void LANGUAGE sql AS $$
   UPDATE cs_internal.orders AS o SET state = become.state WHERE o.external_id = which $$;
 
-SELECT plan(19);
+SELECT plan(33);
 
 SELECT pg_temp.queue_po('po'), pg_temp.become('po', 'failed');
 SELECT is((SELECT state FROM cs_resubmit_order('po', 'po-2')), 'queued', 'a failed order is submitted again');
@@ -50,6 +50,29 @@ SELECT is((SELECT state FROM cs_resolve_order('other', 'retry')), 'queued', 'a f
 SELECT throws_ok($$SELECT cs_resubmit_order('other', 'other-2')$$, 'PA012', NULL, 'and then not submitted again');
 SELECT pg_temp.become('other', 'failed');
 SELECT throws_ok($$SELECT cs_resubmit_order('other', NULL)$$, '22004', NULL, 'without a name there is nothing to submit');
+
+-- Of an order, and all that it was submitted again as, one at most is made.
+SELECT pg_temp.queue_po('a'), pg_temp.become('a', 'failed'), cs_resubmit_order('a', 'b'), pg_temp.become('b', 'failed');
+SELECT is((SELECT state FROM cs_resubmit_order('b', 'c')), 'queued', 'the second order may be submitted again, too');
+SELECT throws_ok($$SELECT cs_resubmit_order('a', 'd')$$, 'PA012', 'order "a" was submitted again as "c"', 'the first one is not, then');
+SELECT throws_ok($$SELECT cs_resolve_order('a', 'retry')$$, 'PA012', 'order "a" was submitted again as "c"', 'nor sent again');
+SELECT pg_temp.become('c', 'failed');
+SELECT is((SELECT state FROM cs_resubmit_order('a', 'd')), 'queued', 'unless that has failed as well');
+SELECT throws_ok($$SELECT cs_resolve_order('c', 'retry')$$, 'PA012', 'order "c" was submitted again as "d"', 'which is not sent again by its own name, then');
+SELECT is(pg_temp.call_po('c'), 'error', 'whoever calls for it');
+SELECT is(pg_temp.queue_po('b'), 'failed', 'or queues the other one');
+SELECT throws_ok($$SELECT cs_resubmit_order('b', 'e')$$, 'PA012', 'order "b" was submitted again as "d"', 'nor by another name');
+SELECT is((SELECT string_agg(external_id, ' ') FROM cs_orders WHERE external_id IN ('a', 'b', 'c', 'd', 'e') AND state <> 'failed'), 'd', 'one is made');
+SELECT pg_temp.become('d', 'failed');
+SELECT is((SELECT state FROM cs_resolve_order('d', 'retry')), 'queued', 'the last one is sent again like any that failed');
+SELECT pg_temp.become('d', 'failed'), pg_temp.become('a', 'placed');
+SELECT throws_ok($$SELECT cs_resubmit_order('d', 'e')$$, 'PA012', 'order "a" was submitted again as "d"', 'not if the first one turns out to be there');
+
+-- The new name is new.
+SELECT pg_temp.become('other', 'failed');
+SELECT throws_ok($$SELECT cs_resubmit_order('other', 'other')$$, '23505', NULL, 'its own name is not a new one');
+SELECT throws_ok($$SELECT cs_resubmit_order('other', 'po')$$, '23505', NULL, 'and that of another order neither');
+SELECT is((SELECT state FROM cs_resolve_order('other', 'retry')), 'queued', 'it is what it was');
 
 SELECT * FROM finish();
 ROLLBACK;
