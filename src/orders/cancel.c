@@ -260,6 +260,27 @@ cs_cancel_orders(void)
 
 /* ---- recording ---- */
 
+/*
+ * Asked for meanwhile, the partner may have shown the order as cancelled or
+ * rejected: then that is how it ended, whatever this answer says.
+ */
+static bool
+ended_meanwhile(int64 order_id)
+{
+	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
+	Cancellation c;
+	char	   *state = read_knowledge(order_id, &c);
+	bool		cancelled = strcmp(state, "cancelled") == 0;
+
+	if (strcmp(state, "cancelling") == 0)
+		return false;
+	failure.sqlstate = CS_ERRCODE_WRONG_STATE;
+	failure.message = psprintf("order %lld is %s and cannot become cancelled",
+							   (long long) order_id, state);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, cancelled ? NULL : &failure);
+	return true;
+}
+
 /* The partner says no, and will say so again. */
 static bool
 is_refusal(const CsFailure *failure, int status)
@@ -329,6 +350,8 @@ cs_record_cancelled(CsTransfer *transfer)
 	Datum		values[1 + CS_ANSWER_COLUMNS];
 	char		nulls[1 + CS_ANSWER_COLUMNS + 1] = " ";
 
+	if (ended_meanwhile(transfer->order_id))
+		return;
 	if (failure->kind != CS_FAILURE_NONE)
 	{
 		if (is_refusal(failure, cs_transfer_meant_status(transfer, failure)))
@@ -354,5 +377,6 @@ cs_record_cancelled(CsTransfer *transfer)
 void
 cs_record_not_cancelled(CsTransfer *transfer, const CsFailure *failure)
 {
-	delay_cancelling(transfer->order_id, failure);
+	if (!ended_meanwhile(transfer->order_id))
+		delay_cancelling(transfer->order_id, failure);
 }

@@ -351,6 +351,28 @@ enqueue('hub', 'silent');
 wait_for_state($node, 'silent', 'placed');
 is(query_state($node, q{SELECT cs_cancel_order('silent')}), 'PA006', 'what does not even say that is none');
 
+# ---- a cancellation whose answer is slower than that to a question ----
+
+my $log_end = -s $node->logfile;
+$sandbox->no_faults;
+for my $answered (qw(late never))
+{
+	my $external_id = "overtaken-$answered";
+
+	enqueue('hub', $external_id);
+	wait_for_state($node, $external_id, 'placed');
+	$sandbox->forget;
+	$sandbox->faults({ method => 'DELETE', times => 1, $answered eq 'late' ? (action => 'delay', ms => 700) : (action => 'hang_after') });
+	my $canceller = $node->background_psql('postgres', on_error_stop => 0);
+	$canceller->query_until(qr/begun/, qq{\\echo begun
+		SELECT state FROM cs_cancel_order('$external_id');\n});
+	$sandbox->wait_for_requests(1, method => 'DELETE');
+	is($node->safe_psql('postgres', qq{SELECT cs_order_status('$external_id', '0')}), 'cancelled', 'the partner shows an order as cancelled before it says so');
+	is($canceller->query('SELECT 1'), "cancelled\n1", "who waits for its cancellation has it, if that is answered $answered");
+	$canceller->quit;
+}
+unlike(slurp_file($node->logfile, $log_end), qr/could not record the answer/, 'and the answer is recorded');
+
 # ---- fields that cannot be read, in the answer about an order ----
 
 $sandbox->no_faults;
