@@ -74,7 +74,7 @@ wire_text(PG_FUNCTION_ARGS)
 /* Indexed by CsType. */
 static const char *const type_names[] =
 {
-	"text", "identifier", "prose", "stock", "numeric", "amount", "bigint", "integer", "boolean",
+	"text", "identifier", "prose", "stock", "numeric", "bigint", "integer", "boolean",
 	"timestamptz", "text_array", "jsonb"
 };
 
