@@ -1,9 +1,6 @@
 /*
  * facts.c
  *	  What a page of a list says of the whole of it.
- *
- * No list is read without these, so they are taken in every spelling whose
- * meaning is certain: "142" is a count, and 0 is false.
  */
 #include "postgres.h"
 

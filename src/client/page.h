@@ -21,7 +21,7 @@ typedef struct CsPager CsPager;
 
 typedef struct CsPage
 {
-	const CsJson *document;		/* the whole answer; NULL: null where there would be no rows */
+	const CsJson *document;		/* the whole answer; NULL: it has null for a list without rows */
 	int64		number;			/* 1, 2, … in the order of reading */
 	int64		rows;			/* how many are on it */
 	int64		total;			/* rows in all, as the API says, or -1 */

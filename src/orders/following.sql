@@ -84,18 +84,11 @@ BEGIN
                           'rejected', 'cancelled') THEN
     PERFORM cs_internal.order_refuse(order_id, coalesce(new_state, 'followed'));
   END IF;
-  IF a.external_id <> old.external_id THEN
-    PERFORM cs_internal.order_mistaken(old.external_id, a);
-  END IF;
   -- Of the two ids that an answer may have, the order's is the one that it is known by.
   IF other_id IN (old.remote_id, (old.remote).remote_id) THEN
     a.remote_id := other_id;
   END IF;
-  IF NOT cs_internal.is_order_of(a, old.remote_id, old.remote) THEN
-    RAISE EXCEPTION USING ERRCODE = 'PA006',
-      MESSAGE = format('the answer about order "%s" of the partner shows order "%s"', left(old.remote_id, 100),
-        left(a.remote_id, 100));
-  END IF;
+  PERFORM cs_internal.order_recognised(order_id, a);
   IF a.remote_id = (old.remote).order_number THEN
     a.remote_id := NULL;  -- its number in the id's place
   END IF;

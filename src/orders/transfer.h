@@ -244,7 +244,7 @@ extern void cs_order_try_again(const CsTransfer *transfer, const CsFailure *fail
 extern void cs_order_failed(const CsTransfer *transfer, const CsFailure *failure, bool final);
 extern void cs_order_doubted(const CsTransfer *transfer, const CsFailure *cause);
 
-/* record.c: the same of an order that is not on the wire; gives the failure its hint. */
+/* record.c: → uncertain, also of an order that is not on the wire; gives the failure its hint. */
 extern void cs_order_uncertain(int64 order_id, CsFailure *failure);
 
 /* record.c: may any request of this order have arrived, the last one included? */

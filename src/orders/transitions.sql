@@ -585,6 +585,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS
-'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there and shall not be). '
+'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there). '
 'placed → placed under another id, as long as the partner has not been seen to know it.';
 REVOKE ALL ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) FROM PUBLIC;
