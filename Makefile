@@ -22,7 +22,7 @@ API      = api country finding form_value form form_reader cupsource_v1 cupsourc
 CLIENT   = options server secret account attempt auth call shape rows facts page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
-ORDERING = answer work transfer prepare places claim look record doubt cancel follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume
+ORDERING = answer work transfer prepare places claim look record doubt cancel outcome follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume
 WEBHOOKS = verify event receive register
 OPS      = version codes ops servers
 # [5] what runs them
@@ -39,7 +39,7 @@ OBJS = $(BASE:%=src/base/%.o) $(SHARED:%=src/shared/%.o) $(WIRE:%=src/wire/%.o) 
 # The install script is these, one after the other.
 SQL_PARTS = src/base/schema.sql src/fdw/fdw.sql src/catalog/terms.sql src/catalog/tables.sql src/catalog/merge.sql \
 	src/catalog/runs.sql src/catalog/schedule.sql src/catalog/views.sql src/catalog/search.sql src/catalog/live.sql \
-	src/orders/tables.sql src/orders/transitions.sql src/orders/following.sql src/orders/claim.sql src/orders/queue.sql \
+	src/orders/tables.sql src/orders/transitions.sql src/orders/outcome.sql src/orders/following.sql src/orders/claim.sql src/orders/queue.sql \
 	src/orders/clock.sql src/orders/views.sql src/orders/check.sql src/orders/functions.sql src/orders/assets.sql \
 	src/webhooks/tables.sql src/webhooks/apply.sql src/webhooks/functions.sql \
 	src/ops/ops.sql src/ops/progress.sql src/ops/health.sql src/ops/servers.sql src/fdw/tables.sql src/ops/codes.sql src/ops/rights.sql src/ops/columns.sql

@@ -260,25 +260,13 @@ cs_cancel_orders(void)
 
 /* ---- recording ---- */
 
-/*
- * Asked for meanwhile, the partner may have shown the order as cancelled or
- * rejected: then that is how it ended, whatever this answer says.
- */
+/* It may have been seen to have come to its end while the request was on its way. */
 static bool
-ended_meanwhile(int64 order_id)
+is_cancelling(int64 order_id)
 {
-	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
 	Cancellation c;
-	char	   *state = read_knowledge(order_id, &c);
-	bool		cancelled = strcmp(state, "cancelled") == 0;
 
-	if (strcmp(state, "cancelling") == 0)
-		return false;
-	failure.sqlstate = CS_ERRCODE_WRONG_STATE;
-	failure.message = psprintf("order %lld is %s and cannot become cancelled",
-							   (long long) order_id, state);
-	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, cancelled ? NULL : &failure);
-	return true;
+	return strcmp(read_knowledge(order_id, &c), "cancelling") == 0;
 }
 
 /* The partner says no, and will say so again. */
@@ -350,7 +338,7 @@ cs_record_cancelled(CsTransfer *transfer)
 	Datum		values[1 + CS_ANSWER_COLUMNS];
 	char		nulls[1 + CS_ANSWER_COLUMNS + 1] = " ";
 
-	if (ended_meanwhile(transfer->order_id))
+	if (!is_cancelling(transfer->order_id))
 		return;
 	if (failure->kind != CS_FAILURE_NONE)
 	{
@@ -377,6 +365,6 @@ cs_record_cancelled(CsTransfer *transfer)
 void
 cs_record_not_cancelled(CsTransfer *transfer, const CsFailure *failure)
 {
-	if (!ended_meanwhile(transfer->order_id))
+	if (is_cancelling(transfer->order_id))
 		delay_cancelling(transfer->order_id, failure);
 }

@@ -217,7 +217,7 @@ claim_server(Oid serverid, const char *server, int most)
 
 	values[0] = CStringGetTextDatum(server);
 	values[1] = Int32GetDatum(most);
-	values[2] = cs_waiters_orders();
+	values[2] = cs_waiters_orders(CS_HANDOFF_CREATE);
 	nrows = cs_state_run(&orders_claim, values, NULL);
 	rows = SPI_tuptable;
 	more = nrows == (uint64) most;

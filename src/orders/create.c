@@ -29,6 +29,7 @@
 #include "src/client/server.h"
 #include "src/orders/orders.h"
 #include "src/shared/handoff.h"
+#include "src/shared/wake.h"
 
 PG_FUNCTION_INFO_V1(cs_sql_create_order);
 PG_FUNCTION_INFO_V1(cs_sql_cancel_order);
@@ -186,7 +187,10 @@ cs_order_cancel(int64 id)
 {
 	const char *by = GetUserNameFromId(GetUserId(), false);
 
-	if (!cancel_queued(id, by))
+	/* Somebody may wait for it. */
+	if (cancel_queued(id, by))
+		cs_wake_at_commit();
+	else
 		(void) hand_over(CS_HANDOFF_CANCEL, psprintf("%lld %s", (long long) id, by));
 }
 

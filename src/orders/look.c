@@ -76,6 +76,12 @@ follow_part(void *arg)
 	cs_follow_orders();
 }
 
+static void
+outcomes_part(void *arg)
+{
+	cs_outcomes_tell();
+}
+
 /* Webhooks that came while their order was being recorded. */
 static void
 webhooks_part(void *arg)
@@ -119,6 +125,7 @@ look_step(void *arg)
 	if (!result->all)
 		return;
 	try_part(cancel_part);
+	try_part(outcomes_part);
 	try_part(webhooks_part);
 	try_part(follow_part);
 	value = cs_work_interval(cs_guc_rollback_grace);

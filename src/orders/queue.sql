@@ -271,29 +271,6 @@ COMMENT ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) 
 'The id of the order with this external id, if its content is the same; otherwise error 23505.';
 REVOKE ALL ON FUNCTION cs_internal.order_existing(text, text, jsonb, jsonb, jsonb) FROM PUBLIC;
 
--- Not an error: a trigger for updates may fire for its row at any time.
-CREATE FUNCTION cs_internal.order_not_wanted(order_id bigint) RETURNS void
-LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  old cs_internal.orders;
-BEGIN
-  SELECT * INTO old FROM cs_internal.orders AS t
-   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled', 'uncertain');
-  IF FOUND THEN
-    RAISE WARNING USING
-      MESSAGE = format('order "%s" on server "%s" is %s and is not queued again', old.external_id, old.server, old.state),
-      DETAIL = coalesce((old.error).message, format('It is order %s in cs_orders.', old.id)),
-      HINT = CASE
-        WHEN old.state = 'uncertain' THEN format('Look for it at the partner, then use cs_resolve_order(%s, ...).', old.id)
-        WHEN old.state = 'failed' AND NOT old.is_final
-          THEN format('Use cs_resolve_order(%s, ''retry'') to have it sent again.', old.id)
-        ELSE format('Use cs_resubmit_order(%s, ...) to have it sent under a new external id.', old.id) END;
-  END IF;
-END $$;
-COMMENT ON FUNCTION cs_internal.order_not_wanted(bigint) IS
-'Warns whoever queues an order that is there already, and will not be sent unless somebody decides so.';
-REVOKE ALL ON FUNCTION cs_internal.order_not_wanted(bigint) FROM PUBLIC;
-
 -- Queued, in the transaction of whoever queues it, after it was called for in vain.
 CREATE FUNCTION cs_internal.order_wanted(order_id bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -478,18 +455,6 @@ COMMENT ON FUNCTION cs_internal.callers_settle(interval) IS
 'Looks at the transactions that asked for orders. Returns the orders that are to be cancelled or orphaned, because all '
 'of their callers rolled back longer than grace ago and nobody came back.';
 REVOKE ALL ON FUNCTION cs_internal.callers_settle(interval) FROM PUBLIC;
-
-CREATE FUNCTION cs_internal.order_stored_error(order_id bigint)
-RETURNS TABLE (state text, sqlstate text, code text, message text, detail text, hint text)
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN QUERY
-  SELECT o.state, (o.error).sqlstate, (o.error).code, (o.error).message, (o.error).detail,
-         (o.error).hint
-    FROM cs_internal.orders AS o WHERE o.id = order_id;
-END $$;
-COMMENT ON FUNCTION cs_internal.order_stored_error(bigint) IS 'The failure that an order ended with.';
-REVOKE ALL ON FUNCTION cs_internal.order_stored_error(bigint) FROM PUBLIC;
 
 /* ---- finding ---- */
 

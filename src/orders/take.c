@@ -40,42 +40,6 @@ typedef struct Batch
 	Taken		taken[TAKE_LIMIT];
 } Batch;
 
-/* The failure that the order ended with is the answer to asking for it again. */
-static void
-answer_stored_error(const CsHandoffRequest *request, int64 order_id)
-{
-	static CsStatement stored_error = {
-		"SELECT * FROM cs_internal.order_stored_error($1)", 1, {INT8OID}
-	};
-	Datum		value = Int64GetDatum(order_id);
-	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
-	const char *sqlstate;
-
-	cs_state_run(&stored_error, &value, NULL);
-	sqlstate = cs_work_column_text(SPI_tuptable, 0, 2);
-	failure.sqlstate = sqlstate && strlen(sqlstate) == 5 ?
-		MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3], sqlstate[4]) :
-		CS_ERRCODE_OUTCOME_UNKNOWN;
-	failure.message = cs_work_column_text(SPI_tuptable, 0, 4);
-	if (failure.message == NULL)
-		failure.message = psprintf("the order is %s", cs_work_column_text(SPI_tuptable, 0, 1));
-	failure.detail = cs_work_column_text(SPI_tuptable, 0, 5);
-	failure.hint = cs_work_column_text(SPI_tuptable, 0, 6);
-	cs_request_answer(request, order_id, &failure);
-}
-
-static void
-answer_cancelled(const CsHandoffRequest *request, int64 order_id)
-{
-	CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_ANSWERED};
-
-	failure.sqlstate = CS_ERRCODE_WRONG_STATE;
-	failure.message = "the order with this external id was cancelled";
-	failure.detail = psprintf("It is order %lld in cs_orders.", (long long) order_id);
-	failure.hint = "Place it under a new external id.";
-	cs_request_answer(request, order_id, &failure);
-}
-
 /* A member of a request; NULL, or 0, if it is not there or null. */
 static JsonbValue *
 member(Datum object, const char *key)
@@ -115,10 +79,13 @@ take_create(const Taken *taken)
 	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
 	cs_server_check_name(serverid, server);
 
-	if (strcmp(disposition, "error") == 0)
-		answer_stored_error(request, order_id);
-	else if (strcmp(disposition, "cancelled") == 0)
-		answer_cancelled(request, order_id);
+	if (strcmp(disposition, "error") == 0 || strcmp(disposition, "cancelled") == 0)
+	{
+		CsFailure	failure;
+
+		(void) cs_outcome_of_order(order_id, &failure);
+		cs_request_answer(request, order_id, &failure);
+	}
 	else
 	{
 		cs_waiter_add(request, order_id);

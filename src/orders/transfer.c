@@ -494,7 +494,7 @@ cs_waiters_rest(int64 order_id)
 }
 
 Datum
-cs_waiters_orders(void)
+cs_waiters_orders(CsHandoffKind kind)
 {
 	ArrayBuildState *ids = NULL;
 	dlist_iter	iter;
@@ -503,7 +503,7 @@ cs_waiters_orders(void)
 	{
 		CsWaiter   *waiter = dlist_container(CsWaiter, node, iter.cur);
 
-		if (waiter->request.kind == CS_HANDOFF_CREATE && cs_handoff_wanted(&waiter->request))
+		if (waiter->request.kind == kind && !waiter->ready && cs_handoff_wanted(&waiter->request))
 			ids = accumArrayResult(ids, Int64GetDatum(waiter->order_id), false, INT8OID,
 								   CurrentMemoryContext);
 	}

@@ -155,8 +155,8 @@ extern int	cs_waiters_try(CsHandoffKind kind, int64 order_id);
 /* The order has no place in the budget: milliseconds since that is so; 0: nobody waits. */
 extern int64 cs_waiters_rest(int64 order_id);
 
-/* The orders that are awaited, as bigint[]. */
-extern Datum cs_waiters_orders(void);
+/* The orders for which such requests wait, as bigint[]. */
+extern Datum cs_waiters_orders(CsHandoffKind kind);
 
 /* The request that could not be journalled: its waiter is dropped and answered. */
 extern void cs_waiter_drop(const CsHandoffRequest *request, const CsFailure *failure);
@@ -299,6 +299,15 @@ extern void cs_list_look_ended(void);
  * where the list failed, that tells more.
  */
 extern void cs_list_asked_singly(const CsTransfer *transfer, const CsFailure *failure);
+
+/*
+ * outcome.c: inside a part; what became of an order that is not on its way:
+ * false, and *failure is what its callers are told.
+ */
+extern bool cs_outcome_of_order(int64 order_id, CsFailure *failure);
+
+/* The same to those who wait for what will not come any more. */
+extern void cs_outcomes_tell(void);
 
 /* cancel.c, follow.c: inside a part; a caller's request. */
 extern void cs_take_cancel(const CsHandoffRequest *request);
