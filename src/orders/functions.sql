@@ -15,7 +15,7 @@ COMMENT ON FUNCTION @extschema@.cs_create_order(jsonb, jsonb, text, jsonb, text)
 'unique per server, the same order for ever: asked again with the same content, the order that is there is returned. '
 'The order does not roll back; if the transaction does, it is cancelled where the partner allows it, else orphaned. '
 'Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA4xx (the partner refuses), PA001 to PA010 '
-'(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled).';
+'(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled, or is being).';
 
 CREATE FUNCTION @extschema@.cs_enqueue_order(lines jsonb, ship_to jsonb, external_id text,
   options jsonb DEFAULT NULL, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
@@ -23,8 +23,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_enqueue_order';
 COMMENT ON FUNCTION @extschema@.cs_enqueue_order(jsonb, jsonb, text, jsonb, text) IS
 'Queues an order in this transaction and returns its row of cs_orders; it is sent after COMMIT, once. Arguments and '
-'form as for cs_create_order. Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA012 (it was '
-'cancelled because the transaction that had called cs_create_order rolled back).';
+'form as for cs_create_order. Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA012 (it was, '
+'or is being, cancelled because the transaction that had called cs_create_order rolled back).';
 
 CREATE FUNCTION @extschema@.cs_submit_order() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE

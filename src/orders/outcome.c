@@ -47,13 +47,18 @@ bool
 cs_outcome_of_order(int64 order_id, CsFailure *failure)
 {
 	const char *state = read_outcome(order_id, failure);
+	bool		is_cancelled = strcmp(state, "cancelled") == 0;
 
-	if (strcmp(state, "cancelled") == 0 || strcmp(state, "cancelling") == 0)
+	if (is_cancelled || strcmp(state, "cancelling") == 0 || strcmp(state, "queued") == 0 ||
+		strcmp(state, "sending") == 0)
 	{
 		failure->sqlstate = CS_ERRCODE_WRONG_STATE;
-		failure->message = "the order with this external id was cancelled";
+		failure->message = is_cancelled ? "the order with this external id was cancelled" :
+			"the order with this external id is being cancelled";
 		failure->detail = psprintf("It is order %lld in cs_orders.", (long long) order_id);
-		failure->hint = "Place it under a new external id.";
+		/* Both could be made, if it cannot be cancelled. */
+		failure->hint = is_cancelled ? "Place it under a new external id." :
+			"Once it is cancelled, place it under a new external id; if it cannot be, ask for it again.";
 		return false;
 	}
 	return strcmp(state, "failed") != 0 && strcmp(state, "uncertain") != 0;

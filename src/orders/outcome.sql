@@ -1,8 +1,53 @@
 /*
  * outcome.sql
- *	  What became of an order, for those who want to know: its callers who wait,
- *	  and whoever asks for it again.
+ *	  What became of an order: whether it may be at the partner, as far as its
+ *	  attempts tell; and what its callers are told, and whoever asks for it again.
  */
+
+-- Whoever resolves an order with 'retry' or 'failed' has looked for it.
+CREATE FUNCTION cs_internal.attempts_settled(order_id bigint) RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT coalesce(max((e.detail->>'attempts')::integer), 0)
+            FROM cs_internal.order_events AS e
+           WHERE e.order_id = attempts_settled.order_id AND e.source = 'local'
+             AND e.detail->>'resolved' IN ('retry', 'failed'));
+END $$;
+COMMENT ON FUNCTION cs_internal.attempts_settled(bigint) IS
+'Up to which attempt a person has said that the order is not at the partner.';
+REVOKE ALL ON FUNCTION cs_internal.attempts_settled(bigint) FROM PUBLIC;
+
+-- Has no request of this order ever reached the partner, for certain?
+CREATE FUNCTION cs_internal.never_arrived(order_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  settled CONSTANT integer := cs_internal.attempts_settled(order_id);
+BEGIN
+  RETURN NOT EXISTS (
+    SELECT FROM cs_internal.orders AS o
+     WHERE o.id = never_arrived.order_id
+       AND o.attempts > settled + (SELECT count(*) FROM cs_internal.order_attempts AS a
+                                    WHERE a.order_id = never_arrived.order_id AND a.attempt > settled
+                                      AND (a.delivery = 'not_sent' OR a.status = 429)));
+END $$;
+COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
+'True if every attempt so far was not sent or was turned away unprocessed (429), or a person has looked for the order since. '
+'A 503 may hide an order that was made.';
+REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
+
+-- May an attempt have placed it, although nobody knows?
+CREATE FUNCTION cs_internal.is_doubtful(order_id bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
+                  WHERE a.order_id = is_doubtful.order_id
+                    AND a.attempt > cs_internal.attempts_settled(is_doubtful.order_id)
+                    AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408, 499)
+                         OR a.error_sqlstate LIKE 'PA2__'));
+END $$;
+COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
+'True if an attempt had no answer, or one that does not say whether the order was made, and nobody has looked for it since.';
+REVOKE ALL ON FUNCTION cs_internal.is_doubtful(bigint) FROM PUBLIC;
 
 -- Of orders that callers wait for, those that are not on their way any more.
 CREATE FUNCTION cs_internal.orders_decided(ids bigint[], to_cancelled boolean) RETURNS SETOF bigint
@@ -35,14 +80,23 @@ CREATE FUNCTION cs_internal.order_not_wanted(order_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   old cs_internal.orders;
+  is_cancelling boolean;
+  made_as text;
 BEGIN
   SELECT * INTO old FROM cs_internal.orders AS t
-   WHERE t.id = order_id AND t.state IN ('failed', 'rejected', 'cancelled', 'uncertain');
+   WHERE t.id = order_id AND (t.state IN ('failed', 'rejected', 'cancelling', 'cancelled', 'uncertain')
+                              OR t.state IN ('queued', 'sending') AND t.cancel_requested_at IS NOT NULL);
   IF FOUND THEN
+    is_cancelling := old.state IN ('queued', 'sending', 'cancelling');
+    made_as := (SELECT m.external_id FROM cs_internal.order_made_as(order_id) AS m);
     RAISE WARNING USING
-      MESSAGE = format('order "%s" on server "%s" is %s and is not queued again', old.external_id, old.server, old.state),
+      MESSAGE = format('order "%s" on server "%s" is %s and is not queued again', old.external_id, old.server,
+        CASE WHEN is_cancelling THEN 'being cancelled' ELSE old.state END),
       DETAIL = coalesce((old.error).message, format('It is order %s in cs_orders.', old.id)),
       HINT = CASE
+        WHEN made_as IS NOT NULL THEN format('It was submitted again as "%s".', made_as)
+        WHEN is_cancelling
+          THEN format('Once it is cancelled, use cs_resubmit_order(%s, ...) to have it sent under a new external id.', old.id)
         WHEN old.state = 'uncertain' THEN format('Look for it at the partner, then use cs_resolve_order(%s, ...).', old.id)
         WHEN old.state = 'failed' AND NOT old.is_final
           THEN format('Use cs_resolve_order(%s, ''retry'') to have it sent again.', old.id)

@@ -297,10 +297,16 @@ BEGIN
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
     RETURN true;
   END IF;
-  IF old.state IN ('cancelling', 'cancelled') THEN
-    RAISE EXCEPTION USING ERRCODE = 'PA012', MESSAGE = 'the order with this external id was cancelled',
+  IF old.state IN ('cancelling', 'cancelled') AND old.lost_at IS NULL THEN
+    -- By a person, who may not have waited for the end of that transaction.
+    PERFORM cs_internal.order_not_wanted(order_id);
+    RETURN false;
+  ELSIF old.state IN ('cancelling', 'cancelled') THEN
+    RAISE EXCEPTION USING ERRCODE = 'PA012', MESSAGE = format('the order with this external id %s cancelled',
+        CASE old.state WHEN 'cancelled' THEN 'was' ELSE 'is being' END),
       DETAIL = format('It is order %s in cs_orders; the transaction that placed it rolled back.', old.id),
-      HINT = 'Place it under a new external id.';
+      HINT = CASE old.state WHEN 'cancelled' THEN 'Place it under a new external id.'
+        ELSE 'Once it is cancelled, place it under a new external id; if it cannot be, ask for it again.' END;
   END IF;
   UPDATE cs_internal.orders AS t
      SET caller_xids = NULL, lost_at = NULL,
@@ -312,6 +318,7 @@ BEGIN
   IF old.state = 'orphaned' THEN
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'placed', old.created_by);
   END IF;
+  PERFORM cs_internal.order_not_wanted(order_id);
   RETURN true;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_wanted(bigint) IS
@@ -344,11 +351,14 @@ BEGIN
   SELECT * INTO STRICT old FROM cs_internal.orders AS o WHERE o.id = order_take.id FOR NO KEY UPDATE;
 
   disposition := CASE
+    -- Not by the loss of its callers: then somebody has come back.
+    WHEN old.state = 'cancelling' OR old.state IN ('queued', 'sending') AND old.cancel_requested_at IS NOT NULL
+         AND old.lost_at IS NULL THEN 'cancelling'
     WHEN old.state IN ('queued', 'sending') THEN 'wait'
     WHEN old.state = 'failed' AND NOT old.is_final THEN 'new'
     WHEN old.state = 'cancelled' AND NOT old.is_final AND cs_internal.never_arrived(old.id) THEN 'new'
     WHEN old.state IN ('failed', 'uncertain') THEN 'error'
-    WHEN old.state IN ('cancelled', 'cancelling') THEN 'cancelled'
+    WHEN old.state = 'cancelled' THEN 'cancelled'
     ELSE 'done' END;
 
   IF disposition = 'new' THEN
@@ -358,7 +368,7 @@ BEGIN
            remote = NULL, cancel_requested_at = NULL, error = NULL
      WHERE o.id = order_take.id;
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
-  ELSIF old.state = 'queued' THEN
+  ELSIF disposition = 'wait' AND old.state = 'queued' THEN
     -- Whoever waits for it is not to wait for its next try as well, which may be hours away.
     UPDATE cs_internal.orders AS o
        SET next_attempt_at = least(o.next_attempt_at, clock_timestamp())
@@ -382,7 +392,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cs_internal.order_take(jsonb) IS
 'Journals an order of the call path: {server, external_id, lines, ship_to, options, created_by, xid}. disposition: new '
-'(to be sent), wait (on its way already), done (it is there), error (its stored failure is the answer), cancelled.';
+'(to be sent), wait (on its way already), done (it is there), error (its stored failure is the answer), cancelled, cancelling.';
 REVOKE ALL ON FUNCTION cs_internal.order_take(jsonb) FROM PUBLIC;
 
 -- A new order of the call path, queued and claimed in one go: its caller waits.

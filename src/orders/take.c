@@ -79,7 +79,8 @@ take_create(const Taken *taken)
 	disposition = cs_work_column_text(SPI_tuptable, 0, 2);
 	cs_server_check_name(serverid, server);
 
-	if (strcmp(disposition, "error") == 0 || strcmp(disposition, "cancelled") == 0)
+	if (strcmp(disposition, "error") == 0 || strcmp(disposition, "cancelled") == 0 ||
+		strcmp(disposition, "cancelling") == 0)
 	{
 		CsFailure	failure;
 

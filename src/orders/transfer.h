@@ -301,8 +301,8 @@ extern void cs_list_look_ended(void);
 extern void cs_list_asked_singly(const CsTransfer *transfer, const CsFailure *failure);
 
 /*
- * outcome.c: inside a part; what became of an order that is not on its way:
- * false, and *failure is what its callers are told.
+ * outcome.c: inside a part; what became of an order that is not on its way, or
+ * only on its way to be cancelled: false, and *failure is what its callers are told.
  */
 extern bool cs_outcome_of_order(int64 order_id, CsFailure *failure);
 

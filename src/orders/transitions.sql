@@ -333,51 +333,6 @@ COMMENT ON FUNCTION cs_internal.order_cancel_queued(bigint, text) IS
 'queued → cancelled, if it never reached the partner and nobody is sending it: true. Otherwise nothing is changed, and nothing stays locked.';
 REVOKE ALL ON FUNCTION cs_internal.order_cancel_queued(bigint, text) FROM PUBLIC;
 
--- Whoever resolves an order with 'retry' or 'failed' has looked for it.
-CREATE FUNCTION cs_internal.attempts_settled(order_id bigint) RETURNS integer
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN (SELECT coalesce(max((e.detail->>'attempts')::integer), 0)
-            FROM cs_internal.order_events AS e
-           WHERE e.order_id = attempts_settled.order_id AND e.source = 'local'
-             AND e.detail->>'resolved' IN ('retry', 'failed'));
-END $$;
-COMMENT ON FUNCTION cs_internal.attempts_settled(bigint) IS
-'Up to which attempt a person has said that the order is not at the partner.';
-REVOKE ALL ON FUNCTION cs_internal.attempts_settled(bigint) FROM PUBLIC;
-
--- Has no request of this order ever reached the partner, for certain?
-CREATE FUNCTION cs_internal.never_arrived(order_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  settled CONSTANT integer := cs_internal.attempts_settled(order_id);
-BEGIN
-  RETURN NOT EXISTS (
-    SELECT FROM cs_internal.orders AS o
-     WHERE o.id = never_arrived.order_id
-       AND o.attempts > settled + (SELECT count(*) FROM cs_internal.order_attempts AS a
-                                    WHERE a.order_id = never_arrived.order_id AND a.attempt > settled
-                                      AND (a.delivery = 'not_sent' OR a.status = 429)));
-END $$;
-COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
-'True if every attempt so far was not sent or was turned away unprocessed (429), or a person has looked for the order since. '
-'A 503 may hide an order that was made.';
-REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
-
--- May an attempt have placed it, although nobody knows?
-CREATE FUNCTION cs_internal.is_doubtful(order_id bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  RETURN EXISTS (SELECT FROM cs_internal.order_attempts AS a
-                  WHERE a.order_id = is_doubtful.order_id
-                    AND a.attempt > cs_internal.attempts_settled(is_doubtful.order_id)
-                    AND (a.delivery = 'unknown' OR a.status >= 500 OR a.status IN (302, 303, 408, 499)
-                         OR a.error_sqlstate LIKE 'PA2__'));
-END $$;
-COMMENT ON FUNCTION cs_internal.is_doubtful(bigint) IS
-'True if an attempt had no answer, or one that does not say whether the order was made, and nobody has looked for it since.';
-REVOKE ALL ON FUNCTION cs_internal.is_doubtful(bigint) FROM PUBLIC;
-
 CREATE FUNCTION cs_internal.is_only_called_for(order_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -501,20 +456,33 @@ COMMENT ON FUNCTION cs_internal.order_kin(bigint) IS
 'The order, and all that were submitted again for it, that it was submitted again for, and so on: one of them is to be made.';
 REVOKE ALL ON FUNCTION cs_internal.order_kin(bigint) FROM PUBLIC;
 
--- Has it been submitted again, and may that order be made?
-CREATE FUNCTION cs_internal.order_not_replaced(order_id bigint, new_external_id text DEFAULT NULL) RETURNS void
+-- Which other of its kin may be made?
+CREATE FUNCTION cs_internal.order_made_as(order_id bigint, new_external_id text DEFAULT NULL)
+RETURNS TABLE (id bigint, external_id text, state text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  SELECT r.id, r.external_id, r.state
+    FROM cs_internal.order_kin(order_id) AS k (id)
+    JOIN cs_internal.orders AS r ON r.id = k.id
+   WHERE r.id <> order_id AND r.state NOT IN ('failed', 'rejected', 'cancelled')
+     AND r.external_id IS DISTINCT FROM new_external_id
+   LIMIT 1;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_made_as(bigint, text) IS
+'The one of its kin, other than the one with the new external id, that has not failed, been rejected or cancelled.';
+REVOKE ALL ON FUNCTION cs_internal.order_made_as(bigint, text) FROM PUBLIC;
+
+CREATE FUNCTION cs_internal.order_not_replaced(order_id bigint, new_external_id text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   o record;
 BEGIN
-  SELECT t.external_id, r.external_id AS other, r.state, r.id < t.id AS is_older INTO o
-    FROM cs_internal.orders AS t
-   CROSS JOIN cs_internal.order_kin(t.id) AS k (id)
-    JOIN cs_internal.orders AS r ON r.id = k.id
-   WHERE t.id = order_id AND r.id <> t.id AND r.state NOT IN ('failed', 'rejected', 'cancelled')
-     AND r.external_id IS DISTINCT FROM new_external_id
-   LIMIT 1;
+  SELECT t.external_id, m.external_id AS other, m.state, m.id < t.id AS is_older INTO o
+    FROM cs_internal.order_made_as(order_id, new_external_id) AS m, cs_internal.orders AS t
+   WHERE t.id = order_id;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'PA012',
       MESSAGE = CASE WHEN o.is_older THEN format('order "%s" was submitted again as "%s"', o.other, o.external_id)

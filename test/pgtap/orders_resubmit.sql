@@ -13,7 +13,7 @@ CREATE FUNCTION pg_temp.call_po(external_id text) RETURNS text LANGUAGE sql AS $
 CREATE FUNCTION pg_temp.become(which text, state text) RETURNS void LANGUAGE sql AS $$
   UPDATE cs_internal.orders AS o SET state = become.state WHERE o.external_id = which $$;
 
-SELECT plan(33);
+SELECT plan(36);
 
 SELECT pg_temp.queue_po('po'), pg_temp.become('po', 'failed');
 SELECT is((SELECT state FROM cs_resubmit_order('po', 'po-2')), 'queued', 'a failed order is submitted again');
@@ -43,6 +43,14 @@ SELECT is(pg_temp.call_po('gone'), 'new', 'a cancelled order that was never sent
 SELECT pg_temp.become('gone', 'cancelled');
 SELECT is((SELECT state FROM cs_resubmit_order('gone', 'gone-2')), 'queued', 'or submitted again');
 SELECT is(pg_temp.call_po('gone'), 'cancelled', 'not both');
+
+-- While somebody has it cancelled, nobody gets it, and nobody is told that it is cancelled.
+SELECT pg_temp.queue_po('going'), pg_temp.become('going', 'cancelling');
+SELECT is(pg_temp.call_po('going'), 'cancelling', 'whoever calls for an order that is being cancelled is told so');
+UPDATE cs_internal.orders SET state = 'sending', cancel_requested_at = now() WHERE external_id = 'going';
+SELECT is(pg_temp.call_po('going'), 'cancelling', 'also while that waits for its outcome');
+UPDATE cs_internal.orders SET caller_xids = '{3}', lost_at = now() WHERE external_id = 'going';
+SELECT is(pg_temp.call_po('going'), 'wait', 'but for one that nobody had come back for');
 
 -- What was not submitted again is as it was.
 SELECT pg_temp.queue_po('other'), pg_temp.become('other', 'failed');

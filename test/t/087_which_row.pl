@@ -78,5 +78,35 @@ like(error($same), qr/^WARNING:  order "P-1 of 1" on server "hub" is failed and 
 $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET is_final = true WHERE external_id LIKE 'P-%'});
 like(error($same), qr/^WARNING: .*HINT:  Use cs_resubmit_order\(\d+, \.\.\.\) to have it sent under a new external id\.$/, 'nor one for which its id is used up');
 
+
+# Whatever callers still stand by it, or have given up; what is advised is what can be done.
+sub found
+{
+	my ($columns) = @_;
+
+	$node->safe_psql('postgres', qq{UPDATE cs_internal.orders SET path = 'call', is_final = false, caller_xids = NULL, lost_at = NULL, error = NULL, attempts = 1,
+		cancel_requested_at = NULL WHERE external_id = 'P-1 of 1'; UPDATE cs_internal.orders SET $columns WHERE external_id = 'P-1 of 1'});
+	return error($same);
+}
+
+for my $callers ('NULL', q('{3}'))
+{
+	like(found("caller_xids = $callers, state = 'failed', is_final = true"), qr/^WARNING:  order .* is failed and is not queued again;/, "refused for good, caller $callers");
+	like(found("caller_xids = $callers, state = 'uncertain'"), qr/^WARNING:  order .* is uncertain and is not queued again;/, "uncertain, caller $callers");
+	like(found("caller_xids = $callers, state = 'rejected'"), qr/^WARNING:  order .* is rejected and is not queued again;/, "rejected, caller $callers");
+	like(found("caller_xids = $callers, state = 'cancelled'"), qr/^WARNING:  order .* is cancelled and is not queued again;/, "cancelled by a person, caller $callers");
+	like(found("caller_xids = $callers, state = 'cancelling'"), qr/^WARNING:  order .* is being cancelled and is not queued again;.* HINT:  Once it is cancelled, use cs_resubmit_order/,
+		"on its way to be cancelled, caller $callers");
+	like(found("caller_xids = $callers, state = 'sending', cancel_requested_at = now()"), qr/^WARNING:  order .* is being cancelled and is not queued again;/, "to be cancelled, caller $callers");
+	is(found("caller_xids = $callers, state = 'placed'"), '', "but not of one that is there, caller $callers");
+}
+like(found(q{state = 'cancelled', lost_at = now()}), qr/^ERROR:  the order with this external id was cancelled; DETAIL: .* rolled back\./, 'cancelled because its caller rolled back');
+like(found(q{state = 'cancelling', lost_at = now()}), qr/^ERROR:  the order with this external id is being cancelled; .* HINT:  Once it is cancelled/,
+	'that is not advised before it is known: two might be made');
+is(found(q{state = 'failed'}), '', 'one that failed for its caller is queued again');
+$node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'failed', is_final = true, path = 'queue' WHERE external_id = 'P-1 of 1';
+	SELECT cs_resubmit_order('P-1 of 1', 'P-1 again')});
+like(error($same), qr/^WARNING: .*; HINT:  It was submitted again as "P-1 again"\.$/, 'nor is it advised to submit again what was');
+
 $node->stop;
 done_testing();

@@ -96,5 +96,35 @@ wait_for_state($node, 'called', 'queued');
 is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('called')}), 'cancelled', 'an order that waits for its next try is cancelled');
 like(end_of($create), qr/^PA012/, 'who called for it is told');
 
+# ---- asked for again while it is being cancelled ----
+
+# What the client is told: its warnings and errors.
+sub said
+{
+	my ($sql) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+
+	return join '; ', $err =~ /((?:WARNING|ERROR): +[^\n]*|HINT: +[^\n]*)/g;
+}
+
+$sandbox->forget;
+$sandbox->faults({ action => 'hang_after', @posts[0, 1], path => '/orders$', times => 1 });
+$node->safe_psql('postgres', "SELECT cs_enqueue_order($content, 'unwanted')");
+$sandbox->wait_for_requests(1, @posts);
+my $cancel = begin_statement(q{SELECT state FROM cs_cancel_order('unwanted')});
+wait_for($node, q{SELECT cancel_requested_at IS NOT NULL FROM cs_internal.orders WHERE external_id = 'unwanted'});
+like(said("SELECT cs_create_order($content, 'unwanted')"), qr/PA012: the order with this external id is being cancelled/, 'who calls for an order that is to be cancelled does not get it');
+like(said("SELECT cs_enqueue_order($content, 'unwanted')"),
+	qr/WARNING.*"unwanted" on server "hub" is being cancelled and is not queued again.*Once it is cancelled/, 'and who queues it is warned');
+is(end_of($cancel), 'cancelled', 'it is cancelled as soon as its outcome is known');
+
+# The worker has not yet seen what became of its caller.
+my $caller = begin_statement("BEGIN; SELECT cs_create_order($content, 'called, cancelled'); SELECT pg_sleep(60)");
+wait_for_state($node, 'called, cancelled', 'placed');
+is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('called, cancelled')}), 'cancelled', 'an order is cancelled while its caller is undecided');
+like(said("SELECT cs_enqueue_order($content, 'called, cancelled')"), qr/^WARNING.*is cancelled and is not queued again/, 'who queues it is warned, as if the caller had committed');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+end_of($caller);
+
 unlike(slurp_file($node->logfile), qr/could not record/, 'every answer could be recorded');
 done_testing();
