@@ -75,7 +75,9 @@ BEGIN
   INSERT INTO cs_internal.queue_claim (origin) VALUES (me);
   WITH taken AS (
     UPDATE cs_internal.orders AS o
-       SET origin = me, caller_xids = NULL
+       SET origin = me,
+           -- Those who are known to have rolled back have; of others nothing is known, and the order stays.
+           caller_xids = CASE WHEN o.lost_at IS NOT NULL AND o.caller_xids IS NOT NULL THEN '{}'::xid8[] END
      WHERE o.origin <> me
     RETURNING o.id, o.state
   ), journal AS (
@@ -89,5 +91,5 @@ BEGIN
   RETURN adopted;
 END $$;
 COMMENT ON FUNCTION cs_internal.adopt_queue(text) IS
-'Makes this cluster the one that sends; returns how many open orders came with it. Transaction ids of the other cluster mean nothing here and are dropped.';
+'Makes this cluster the one that sends; returns how many open orders came with it. Transaction ids of the other cluster mean nothing here and are dropped; an order whose callers were seen to have rolled back stays lost.';
 REVOKE ALL ON FUNCTION cs_internal.adopt_queue(text) FROM PUBLIC;

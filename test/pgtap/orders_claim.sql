@@ -1,7 +1,7 @@
 -- Whose the queue and the schedule are: of who has said what is to be done
 -- here, unless the database is a copy.  The transaction ends before a worker looks.
 BEGIN;
-SELECT plan(24);
+SELECT plan(27);
 
 CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
@@ -76,6 +76,15 @@ UPDATE cs_internal.orders SET id = 1, origin = 'original';
 UPDATE cs_internal.order_events SET order_id = 1, id = 1;
 SELECT is(cs_adopt_queue(), 1::bigint, 'one with sequences that stand behind its rows');
 SELECT is(pg_temp.queue_po('po-2'), 'queued', 'which has a number for the next order');
+
+-- Of the callers of another cluster nothing is known, but of those that it saw to roll back.
+INSERT INTO cs_internal.orders (server, external_id, path, lines, created_by, origin, caller_xids, lost_at)
+VALUES ('hub', 'undecided', 'call', '[]', 'erp', 'original', '{3}', NULL), ('hub', 'lost', 'call', '[]', 'erp', 'original', '{3}', now());
+SELECT is(cs_adopt_queue(), 2::bigint, 'orders that were called for are adopted');
+SELECT is((SELECT string_agg(o.external_id, ' ') FROM cs_internal.callers_settle('0 s') AS s JOIN cs_internal.orders AS o USING (id)), 'lost',
+  'what nobody wants is not sent by who adopts it');
+SELECT is((SELECT string_agg(o.external_id, ' ') FROM cs_internal.orders_claim('hub', 10, '{}') AS c JOIN cs_internal.orders AS o USING (id)
+            WHERE o.path = 'call'), 'undecided', 'the rest is');
 
 SELECT * FROM finish();
 ROLLBACK;
