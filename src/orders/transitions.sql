@@ -373,7 +373,8 @@ BEGIN
   UPDATE cs_internal.orders AS t
      SET state = 'cancelled', remote.remote_status = coalesce(a.remote_status, (t.remote).remote_status),
          remote.cancelled_at = coalesce(a.cancelled_at, clock_timestamp()), next_attempt_at = NULL,
-         poll_at = NULL, fetched_at = clock_timestamp(), changed_at = clock_timestamp(), error = NULL
+         poll_at = NULL, fetched_at = clock_timestamp(), changed_at = clock_timestamp(), error = NULL,
+         failing_since = NULL
    WHERE t.id = order_id AND t.state = 'cancelling'
   RETURNING t.server, t.external_id INTO o;
   IF NOT FOUND THEN
@@ -404,7 +405,7 @@ BEGIN
   UPDATE cs_internal.orders AS t
      SET state = back, next_attempt_at = NULL, cancel_requested_at = NULL,
          caller_xids = CASE WHEN t.lost_at IS NULL THEN t.caller_xids END, poll_at = now(),
-         changed_at = clock_timestamp(), error = e
+         changed_at = clock_timestamp(), error = e, failing_since = NULL
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, back, 'cupsource',
     cs_internal.error_detail(e));

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 118);
+SELECT plan(3 * 13 * 19 + 121);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -111,6 +111,14 @@ SELECT is(caller_xids, '{3}', 'it is his still') FROM cs_internal.orders JOIN ca
 UPDATE cs_internal.orders AS o SET state = 'cancelling', lost_at = now() FROM called WHERE o.id = called.id;
 SELECT is(cs_internal.order_not_cancelled(id, NULL), 'orphaned', 'not cancelled after he rolled back') FROM called;
 SELECT is(caller_xids, NULL, 'it is nobody''s') FROM cs_internal.orders JOIN called USING (id);
+
+-- Looks in vain are over with it; what is wrong is the cancellation, also after the next look.
+CREATE TEMP TABLE unseen AS SELECT pg_temp.order_in('cancelling') AS id, pg_temp.order_in('cancelling') AS other;
+SELECT cs_internal.order_not_followed(id, '1 s', NULL), cs_internal.order_not_followed(other, '1 s', NULL) FROM unseen;
+SELECT lives_ok(format($$SELECT cs_internal.order_not_cancelled(%1$s, ROW('PA400', 'ORDER_NOT_CANCELLABLE', 'no', NULL, NULL)),
+  cs_internal.order_followed(%1$s, 'approved', NULL, NULL, '1 min'), cs_internal.order_cancelled(%2$s, NULL)$$, id, other), 'one is not cancelled, one is') FROM unseen;
+SELECT is((o.error).code, 'ORDER_NOT_CANCELLABLE', 'it tells why') FROM cs_internal.orders AS o JOIN unseen USING (id);
+SELECT is(o.failing_since, NULL, 'nobody asks about the other one') FROM cs_internal.orders AS o JOIN unseen ON o.id = other;
 
 -- Found by hand, and not quite.
 CREATE TEMP TABLE found AS SELECT pg_temp.order_in('uncertain') AS id;
