@@ -13,6 +13,18 @@ COMMENT ON FUNCTION cs_internal.is_followed(text) IS
 'Is the partner asked about an order in this state? shipped: yes, for tracking updates and further parcels.';
 REVOKE ALL ON FUNCTION cs_internal.is_followed(text) FROM PUBLIC;
 
+-- What an orphan is for who wants it after all: as far as its partner was last seen to have come with it.
+CREATE FUNCTION cs_internal.order_lives_as(o cs_internal.orders) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state text := cs_internal.remote_state(o.server, (o.remote).remote_status);
+BEGIN
+  RETURN CASE WHEN cs_internal.order_progress(state) BETWEEN 0 AND 4 THEN state ELSE 'placed' END;
+END $$;
+COMMENT ON FUNCTION cs_internal.order_lives_as(cs_internal.orders) IS
+'The state of an order by the partner''s last word for it; placed, if that says nothing, or that it has been stopped.';
+REVOKE ALL ON FUNCTION cs_internal.order_lives_as(cs_internal.orders) FROM PUBLIC;
+
 -- When to ask next: often after a change, ever more rarely while nothing happens.
 CREATE FUNCTION cs_internal.poll_next(state text, changed_at timestamptz, poll_interval interval,
   told boolean DEFAULT false) RETURNS timestamptz

@@ -311,12 +311,12 @@ BEGIN
   UPDATE cs_internal.orders AS t
      SET caller_xids = NULL, lost_at = NULL,
          cancel_requested_at = CASE WHEN t.lost_at IS NULL THEN t.cancel_requested_at END,
-         state = CASE t.state WHEN 'orphaned' THEN 'placed' ELSE t.state END,
-         poll_at = CASE t.state WHEN 'orphaned' THEN clock_timestamp() ELSE t.poll_at END,
+         state = CASE t.state WHEN 'orphaned' THEN cs_internal.order_lives_as(t) ELSE t.state END,
+         poll_at = CASE WHEN t.state <> 'orphaned' THEN t.poll_at WHEN cs_internal.order_lives_as(t) <> 'delivered' THEN clock_timestamp() END,
          changed_at = CASE t.state WHEN 'orphaned' THEN clock_timestamp() ELSE t.changed_at END
    WHERE t.id = order_id;
   IF old.state = 'orphaned' THEN
-    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'placed', old.created_by);
+    PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, cs_internal.order_lives_as(old), old.created_by);
   END IF;
   PERFORM cs_internal.order_not_wanted(order_id);
   RETURN true;
@@ -380,12 +380,12 @@ BEGIN
        SET caller_xids = array_append(o.caller_xids, caller), lost_at = NULL,
            -- It was to be cancelled because nobody had come back so far.
            cancel_requested_at = CASE WHEN o.lost_at IS NULL THEN o.cancel_requested_at END,
-           state = CASE o.state WHEN 'orphaned' THEN 'placed' ELSE o.state END,
-           poll_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.poll_at END,
+           state = CASE o.state WHEN 'orphaned' THEN cs_internal.order_lives_as(o) ELSE o.state END,
+           poll_at = CASE WHEN o.state <> 'orphaned' THEN o.poll_at WHEN cs_internal.order_lives_as(o) <> 'delivered' THEN clock_timestamp() END,
            changed_at = CASE o.state WHEN 'orphaned' THEN clock_timestamp() ELSE o.changed_at END
      WHERE o.id = order_take.id;
     IF old.state = 'orphaned' THEN
-      PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'placed', old.created_by);
+      PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, cs_internal.order_lives_as(old), old.created_by);
     END IF;
   END IF;
   RETURN NEXT;

@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 121);
+SELECT plan(3 * 13 * 19 + 129);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -300,6 +300,26 @@ SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{o
 SELECT is(o.poll_at > now(), true, 'it is followed on') FROM cs_internal.orders AS o JOIN orphan USING (id);
 SELECT is((SELECT count(*) FROM cs_internal.orders_listed('listing', '{r2}', '{old}', '{shipped}', '{NULL}', '1 min')), 0::bigint, 'listed as shipped long ago');
 SELECT is(o.poll_at, NULL, 'it is not') FROM cs_internal.orders AS o JOIN orphan USING (id);
+
+-- Who comes back for it has it as it is there, also where the partner cannot be asked.
+CREATE FUNCTION pg_temp.comes_back(status text, how text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  order_id bigint := pg_temp.order_in('orphaned');
+  o cs_internal.orders;
+BEGIN
+  UPDATE cs_internal.orders AS t SET server = 'shop', remote.remote_status = status WHERE t.id = order_id RETURNING * INTO o;
+  IF how = 'called' THEN
+    PERFORM cs_internal.order_take(jsonb_build_object('server', 'shop', 'external_id', o.external_id, 'lines', o.lines, 'created_by', 'erp', 'xid', '3'));
+  ELSE
+    PERFORM cs_internal.order_wanted(order_id);
+  END IF;
+  PERFORM cs_internal.order_poll_later(order_id, NULL);
+  RETURN (SELECT concat_ws(' ', t.state, (SELECT v.type FROM cs_internal.order_events AS v WHERE v.order_id = t.id ORDER BY v.id DESC LIMIT 1))
+            FROM cs_internal.orders AS t WHERE t.id = order_id);
+END $$;
+CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
+SELECT is(pg_temp.comes_back(s, h), concat_ws(' ', w, w), format('%s there, and %s for again', s, h))
+  FROM (VALUES ('submitted', 'placed'), ('shipped', 'shipped'), ('delivered', 'delivered'), ('in limbo', 'placed')) AS v (s, w), (VALUES ('called'), ('queued')) AS c (h);
 
 -- A cancellation that fails is tried ever more rarely.
 CREATE FUNCTION pg_temp.delayed(in_state text, age interval) RETURNS interval LANGUAGE plpgsql AS $$
