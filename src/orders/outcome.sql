@@ -17,7 +17,7 @@ COMMENT ON FUNCTION cs_internal.attempts_settled(bigint) IS
 'Up to which attempt a person has said that the order is not at the partner.';
 REVOKE ALL ON FUNCTION cs_internal.attempts_settled(bigint) FROM PUBLIC;
 
--- Has no request of this order ever reached the partner, for certain?
+-- Has no request of this order ever made it at the partner, for certain?
 CREATE FUNCTION cs_internal.never_arrived(order_id bigint) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -26,13 +26,15 @@ BEGIN
   RETURN NOT EXISTS (
     SELECT FROM cs_internal.orders AS o
      WHERE o.id = never_arrived.order_id
-       AND o.attempts > settled + (SELECT count(*) FROM cs_internal.order_attempts AS a
-                                    WHERE a.order_id = never_arrived.order_id AND a.attempt > settled
-                                      AND (a.delivery = 'not_sent' OR a.status = 429)));
+       AND (o.remote_id IS NOT NULL  -- by a person's word
+            OR o.attempts > settled + (SELECT count(*) FROM cs_internal.order_attempts AS a
+                                        WHERE a.order_id = never_arrived.order_id AND a.attempt > settled
+                                          AND (a.delivery = 'not_sent'
+                                               OR a.error_sqlstate LIKE 'PA4__' AND a.error_sqlstate NOT IN ('PA408', 'PA409', 'PA499')))));
 END $$;
 COMMENT ON FUNCTION cs_internal.never_arrived(bigint) IS
-'True if every attempt so far was not sent or was turned away unprocessed (429), or a person has looked for the order since. '
-'A 503 may hide an order that was made.';
+'True if every attempt so far was not sent or was refused, or a person has said since that the order is not there. '
+'A 409 or 503 may hide one that was made.';
 REVOKE ALL ON FUNCTION cs_internal.never_arrived(bigint) FROM PUBLIC;
 
 -- May an attempt have placed it, although nobody knows?

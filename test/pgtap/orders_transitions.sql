@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 129);
+SELECT plan(3 * 13 * 19 + 147);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -102,6 +102,45 @@ SELECT is(cs_internal.order_again(id, '1 s', NULL), false, 'and not tried again'
 SELECT is(o.state, 'cancelled', 'but cancelled') FROM cs_internal.orders AS o JOIN unwanted USING (id);
 CREATE TEMP TABLE wanted AS SELECT pg_temp.order_in('sending') AS id;
 SELECT is(cs_internal.order_again(id, '1 s', NULL), true, 'one that is wanted waits') FROM wanted;
+
+-- Refused, and not wanted any more: nothing is sent to find out what is known.
+CREATE FUNCTION pg_temp.cancelled_after(status integer, delivery text, resolved text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  order_id bigint := pg_temp.order_in('sending');
+BEGIN
+  PERFORM cs_internal.attempt_ended(order_id, clock_timestamp(), 1, status, delivery, 'refused', 'PA' || coalesce(status::text, '002'), 'no');
+  IF status < 500 THEN
+    PERFORM cs_internal.order_failed(order_id, NULL, false);
+  ELSE
+    PERFORM cs_internal.order_uncertain(order_id, NULL);
+  END IF;
+  IF resolved = 'failed' THEN
+    PERFORM cs_internal.order_resolve(order_id, 'failed', NULL, 'erp');
+  END IF;
+  PERFORM cs_internal.order_resolve(order_id, 'retry', NULL, 'erp');
+  RETURN cs_internal.order_cancel(order_id, 'erp');
+END $$;
+SELECT is(pg_temp.cancelled_after(s, d, r), w, format('cancelled when it is to be sent again after %s %s: %s', d, s, w))
+  FROM (VALUES (400, 'answered', NULL, 'done'), (401, 'answered', NULL, 'done'), (NULL, 'unknown', NULL, 'done'), (500, 'answered', 'failed', 'done')) AS v (s, d, r, w);
+CREATE FUNCTION pg_temp.never_arrived_after(status integer, delivery text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  order_id bigint := pg_temp.order_in('sending');
+BEGIN
+  PERFORM cs_internal.attempt_ended(order_id, clock_timestamp(), 1, status, delivery, 'refused', 'PA' || coalesce(status::text, '002'), 'no');
+  RETURN cs_internal.never_arrived(order_id);
+END $$;
+SELECT is(pg_temp.never_arrived_after(s, d), w, format('%s %s: %s', d, s, CASE WHEN w THEN 'is not there' ELSE 'may be there' END))
+  FROM (VALUES (NULL, 'not_sent', true), (401, 'answered', true), (404, 'answered', true), (422, 'answered', true), (429, 'answered', true),
+               (303, 'answered', false), (408, 'answered', false), (409, 'answered', false), (499, 'answered', false), (503, 'answered', false),
+               (NULL, 'unknown', false)) AS v (s, d, w);
+CREATE TEMP TABLE progress AS SELECT pg_temp.order_in('sending') AS id;
+SELECT cs_internal.attempt_ended(id, now(), 1, 409, 'answered', 'refused', 'PA409', 'in progress'), cs_internal.order_again(id, '0 s', NULL) FROM progress;
+SELECT is(cs_internal.order_cancel(id, 'erp'), 'wait', 'one that is being made may be there') FROM progress;
+
+CREATE TEMP TABLE by_hand AS SELECT pg_temp.order_in('queued') AS id;
+SELECT lives_ok(format($$SELECT cs_internal.order_failed(%1$s, NULL, false), cs_internal.order_resolve(%1$s, 'placed', 'phoned', 'erp'),
+  cs_internal.order_cancel(%1$s, 'erp'), cs_internal.order_cancelled(%1$s, NULL)$$, id), 'one that a person placed is cancelled there') FROM by_hand;
+SELECT is(cs_internal.never_arrived(id), false, 'and was there') FROM by_hand;
 
 -- A cancellation that is refused leaves to its callers what is theirs.
 CREATE TEMP TABLE called AS SELECT pg_temp.order_in('cancelling') AS id;
