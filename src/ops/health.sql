@@ -39,6 +39,7 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
        FROM cs_internal.orders AS o
       WHERE o.server = m.server AND o.state = 'failed' AND o.path = 'queue' AND o.changed_at > now() - interval '1 day'
         AND NOT EXISTS (SELECT FROM cs_internal.orders AS r WHERE r.replaces = o.id)
+        AND NOT EXISTS (SELECT FROM cs_internal.orders AS r WHERE r.replaces = o.replaces AND r.id > o.id)
         -- Not by the word of a person.
         AND NOT EXISTS (SELECT FROM cs_internal.order_events AS e
                          WHERE e.order_id = o.id AND e.at >= o.changed_at AND e.source = 'local' AND e.type = 'failed'

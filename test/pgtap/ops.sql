@@ -1,6 +1,6 @@
 -- What a DBA sees of requests and processes, and who else sees what.
 BEGIN;
-SELECT plan(23);
+SELECT plan(25);
 
 -- ---- Requests ----
 SELECT columns_are('cs_stat_requests', ARRAY['server', 'endpoint', 'calls', 'errors', 'refused_4xx',
@@ -50,6 +50,10 @@ SELECT pg_temp.fail('again');
 SELECT is(pg_temp.failed(), '2 refused t', 'in vain');
 SELECT cs_resubmit_order('refused', 'refused-2');
 SELECT is(pg_temp.failed(), '1 again t', 'one is submitted again');
+SELECT pg_temp.fail('refused-2');
+SELECT is(pg_temp.failed(), '2 again t', 'in vain');
+SELECT cs_resubmit_order('refused', 'refused-3');
+SELECT is(pg_temp.failed(), '1 again t', 'and once more by another name');
 UPDATE cs_internal.orders SET state = 'uncertain' WHERE external_id = 'settled';
 SELECT cs_resolve_order('settled', 'failed');
 SELECT is(pg_temp.failed(), '1 again t', 'one has failed by the word of a person');
