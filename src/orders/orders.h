@@ -116,7 +116,11 @@ extern bool cs_orders_begin(bool *ok);	/* until ok: sees to interrupted orders, 
  */
 extern bool cs_orders_clock(bool watched, bool *ok);
 
-extern bool cs_orders_take(void);	/* requests of waiting callers */
+/*
+ * Requests of waiting callers.  '*look' is set if an order may be left to wait:
+ * when it is due, or that its caller has left, only a look finds out.
+ */
+extern bool cs_orders_take(bool *look);
 extern bool cs_orders_record(void); /* what was answered since */
 
 /* Drives the transfers without waiting; true if some are done, else *wait_ms (-1: none). */

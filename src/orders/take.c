@@ -37,6 +37,7 @@ typedef struct Taken
 typedef struct Batch
 {
 	int			count;
+	bool		look;			/* an order may be left to wait */
 	Taken		taken[TAKE_LIMIT];
 } Batch;
 
@@ -248,6 +249,7 @@ take_step(void *arg)
 				looked = true;
 			}
 			queued |= is_order;
+			batch->look |= taken->request.kind != CS_HANDOFF_FOLLOW;
 			taken->held = held;
 			taken->failed = !cs_work_part(take_part, taken, &taken->failure);
 		}
@@ -285,7 +287,7 @@ take_next(Batch *batch)
 }
 
 bool
-cs_orders_take(void)
+cs_orders_take(bool *look)
 {
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "cupsource requests",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -302,6 +304,7 @@ cs_orders_take(void)
 		if (batch.count == 0)
 			break;
 		present = cs_work_step("cupsource: taking orders from callers", take_step, &batch, &ok);
+		*look |= batch.look;
 		if (!ok)
 		{
 			CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT};

@@ -151,7 +151,7 @@ work_on_orders(Worker *worker, bool woken)
 			return false;
 		worker->look |= worker->begun || worker->looked_at == 0;
 	}
-	if (!cs_orders_take())
+	if (!cs_orders_take(&worker->look))
 		return false;
 	if (worker->begun && cs_orders_pause_ms() == 0 && !see_to_clock(worker))
 		return false;

@@ -79,4 +79,16 @@ is(query_state($node, order('create', 'too late')), 'PA010', 'beyond what may be
 is(states('too late'), 'failed 1', 'that his order is not made');
 is($sandbox->count(@posts), 9, 'and it is not');
 
+# Nor of whoever leaves before there is a place, though nothing else has the worker look.
+$node->append_conf('postgresql.conf', q{cupsource.rate_limit_wait = '2min'});
+$node->reload;
+wait_for($node, q{SELECT setting = '120000' FROM pg_settings WHERE name = 'cupsource.rate_limit_wait'});
+for my $left (1, 2)
+{
+	wait_for($node, q{SELECT count(*) = 0 FROM cs_internal.orders WHERE caller_xids IS NOT NULL});
+	is(query_state($node, q{SET statement_timeout = '1s'; } . order('create', "left-$left")), '57014', 'a caller leaves while its order waits for the budget');
+	wait_for_state($node, "left-$left", 'cancelled');
+}
+is($sandbox->count(@posts), 9, 'which is given up, and not sent');
+
 done_testing();
