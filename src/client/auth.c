@@ -148,14 +148,15 @@ start_exchange(CsAuth *auth)
 static TimestampTz
 token_end(const CsAuth *auth)
 {
-	const CsJson *expired = cs_json_get(auth->attempt.document, "expired");
+	const CsJson *expired = cs_json_find(auth->attempt.document, "expired|data.expired");
 	int64		issued = auth->attempt.answer->server_time;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz then = issued >= 0 ? time_t_to_timestamptz((pg_time_t) issued + 1) : now;
 	Datum		datum;
 	char	   *problem;
 
-	if (expired && cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
+	if (expired && !cs_json_is_no_time(expired) &&
+		cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
 		!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(datum)))
 	{
 		TimestampTz life = DatumGetTimestampTz(datum) - then;
@@ -187,12 +188,14 @@ usable_token(const char *token, size_t length, char **problem)
 	return false;
 }
 
-/* The answer to the exchange is there, and it is a success. */
+/* The answer is there, and it is a success: in an envelope, as all others are, or not. */
 static void
 take_token(CsAuth *auth)
 {
 	size_t		length = 0;
-	const char *token = cs_json_string(cs_json_get(auth->attempt.document, "accessToken"), &length);
+	const CsJson *document = auth->attempt.document;
+	const char *token = cs_json_string(cs_json_find(document, "accessToken|data.accessToken"),
+									   &length);
 	char	   *problem;
 
 	if (!usable_token(token, length, &problem))

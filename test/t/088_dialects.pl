@@ -225,6 +225,62 @@ for ('0001-01-01T00:00:00Z', '0001-01-01T00:00:00', '0001-01-01T00:00:00+03:00',
 	is($node->safe_psql('postgres', q{SELECT state, last_shipped_at FROM cs_orders(server => 'hub')}), 'placed|', 'nor one in a list');
 }
 
+#
+# Numbers and truths as object-relational mappers write them
+#
+sub hub
+{
+	my ($request, $data, $sql, %more) = @_;
+
+	$partner->clear;
+	$partner->answers('POST /api/PartnerAuthentication/auth' => '{"accessToken": "t", "expired": "2099-01-01T00:00:00+00:00"}');
+	$partner->answers($request => qq({"success": true, "data": $data}), %more);
+	my (undef, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql", on_error_stop => 0);
+	return $err =~ /ERROR:  (\w+:.*)/ ? $1 : $out;
+}
+
+my $pages = '"pagination": {"page": 1, "pageSize": 100, "totalCount": 1, "hasMore": false}';
+my $model = '{"id": 1, "code": "BC", "pricing": {"currency": "USD", "fromUnitPrice": "6.49", "fromListPrice": "6.490", "fromBlankCost": "3.99"}, "isFeatured": 0}';
+my $detail = '{"id": 1, "variations": [{"id": 11, "sku": "S1", "isActive": 1, "pricing": {"currency": "USD", "unitPrice": "8.18", "listPrice": "8.18", '
+  . '"blankCost": "5.68", "handlingFee": "0.00"}}], "placements": [{"code": "width1", "maxWidthInches": "12.00", "maxHeightInches": "12", '
+  . '"printMethods": [{"code": "DTF", "price": "2.50"}]}]}';
+my $form = q{'[{"sku": "S1", "quantity": 1}]', '{"name": "A", "line1": "1 Way", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}'};
+my $cost = '"computedCost": {"currency": "USD", "itemsSubtotal": "21.00", "shippingCost": "4.20", "grandTotal": "25.70"}';
+my @orders = ('GET /api/v1/orders?page=1&pageSize=100', qq({"orders": [{"orderId": 7, "externalOrderId": 1234, "productionStatus": "Approved", "total": "25.70"}], $pages}));
+
+is(hub('GET /api/v1/models?pageSize=100&page=1', qq({"models": [$model], $pages}), q{SELECT from_unit_price, from_list_price, is_featured FROM cs_models(server => 'hub')}),
+	'6.49|6.490|f', 'a price that is a string, and 0 for false');
+is(hub('GET /api/v1/models?pageSize=100&page=1', qq({"models": [@{[ $model =~ s/: 0\}/: "no"}/r ]}], $pages}), q{SELECT FROM cs_models(server => 'hub')}),
+	'PA006: malformed answer from server "hub": resource "models", row 1, field "isFeatured": expected a boolean, got a string', 'but not any word');
+is(hub('GET /api/v1/models/1', $detail, q{SELECT unit_price, blank_cost, handling_fee, is_active FROM cs_variations('1', 'hub')}), '8.18|5.68|0.00|t', 'of a variation');
+is(hub('GET /api/v1/models/1', $detail, q{SELECT max_width_inches, max_height_inches FROM cs_placements('1', 'hub')}), '12.00|12', 'of a placement');
+is(hub('GET /api/v1/models/1', $detail, q{SELECT price FROM cs_print_methods('1', 'hub')}), '2.50', 'of a print method');
+is(hub('GET /api/v1/balance', '{"balance": "1240.50", "creditLimit": "2500.00", "headroom": "1259.50"}', q{SELECT balance, headroom FROM cs_balance('hub')}), '1240.50|1259.50', 'the balance');
+is(hub('POST /api/v1/orders/quote', "{$cost}", "SELECT total FROM cs_quote_order($form, server => 'hub')"), '25.70', 'a quote');
+is(hub('POST /api/v1/orders', qq({"orderId": 7, "externalOrderId": 1234, "status": "ApprovalPending", $cost}), "SELECT state, total, shipping_cost FROM cs_create_order($form, '1234', server => 'hub')", status => 201),
+	'placed|25.70|4.20', 'an order has its cost');
+is(hub(@orders, q{SELECT remote_id, external_id, state, total FROM cs_orders(server => 'hub')}), '7|1234|approved|25.70', 'and a list of orders external ids that are numbers');
+
+#
+# The answer with the token
+#
+# How many tokens are asked for by two calls with a new key.
+sub tokens
+{
+	my ($answer) = @_;
+
+	$node->safe_psql('postgres', q{ALTER USER MAPPING FOR PUBLIC SERVER hub OPTIONS (SET secret_key '} . ++$n . q{')});
+	$partner->clear;
+	$partner->answers('POST /api/PartnerAuthentication/auth' => $answer, times => undef);
+	$partner->answers('GET /api/v1/balance' => '{"success": true, "data": {"balance": 1}}', times => 2);
+	return join ' ', (map { $node->safe_psql('postgres', q{SELECT balance FROM cs_balance('hub')}) } 1, 2), scalar grep {/PartnerAuthentication/} $partner->lines;
+}
+
+is(tokens('{"accessToken": "t", "expired": "2099-01-01T00:00:00+00:00"}'), '1 1 1', 'a token is asked for once');
+is(tokens('{"success": true, "data": {"accessToken": "t", "expired": "2099-01-01T00:00:00+00:00"}}'), '1 1 1', 'also where it is in an envelope, as all other answers are');
+is(tokens(qq({"accessToken": "t", "expired": "$_"})), '1 1 1', "or its end is $_") for '0001-01-01T00:00:00', '1970-01-01T00:00:00Z';
+is(tokens('{"accessToken": "t", "expired": "2020-01-01T00:00:00Z"}'), '1 1 2', 'one that has ended serves once');
+
 $partner->stop;
 $node->stop;
 done_testing;
