@@ -287,6 +287,7 @@ static const CsFilter orders_filters[] =
 	.size_param = "pageSize", \
 	.page_size = 100, \
 	.total_paths = "data.pagination.totalCount", \
+	.page_size_paths = "data.pagination.pageSize", \
 	.has_more_paths = "data.pagination.hasMore"
 
 #define IDS_OF_MODELS .id_list = "models", .id_column = "model_id"

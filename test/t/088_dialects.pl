@@ -261,6 +261,16 @@ is(hub('POST /api/v1/orders', qq({"orderId": 7, "externalOrderId": 1234, "status
 	'placed|25.70|4.20', 'an order has its cost');
 is(hub(@orders, q{SELECT remote_id, external_id, state, total FROM cs_orders(server => 'hub')}), '7|1234|approved|25.70', 'and a list of orders external ids that are numbers');
 
+# CustomHub clamps the size of a page; where it says no more than that, pages that are full by it are not the last.
+$partner->clear;
+$partner->answers('POST /api/PartnerAuthentication/auth' => '{"accessToken": "t", "expired": "2099-01-01T00:00:00+00:00"}');
+for my $page (1 .. 3)
+{
+	$partner->answers("GET /api/v1/models?pageSize=100&page=$page" => '{"success": true, "data": {"models": ['
+		  . join(', ', map {qq({"id": "m$_"})} $page * 2 - 1 .. ($page < 3 ? $page * 2 : 5)) . qq(], "pagination": {"page": $page, "pageSize": 2}}}));
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_models(server => 'hub')}), '5', 'pages that are smaller than asked for, with no word of others');
+
 #
 # The answer with the token
 #
