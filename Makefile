@@ -19,7 +19,7 @@ WIRE     = http_wait http_transfer http_answer http json_scan json_tree json par
 # [2] what the partners' documents say
 API      = api country finding form_value form form_reader cupsource_v1 cupsource_v2 customhub_v1
 # [3] one call, with account, limits and retries
-CLIENT   = options server secret account attempt auth call shape rows facts page
+CLIENT   = options server secret account attempt auth call shape list rows facts page
 # [4] features
 CATALOG  = rowset terms search load run absent details refresh live
 ORDERING = answer work transfer prepare places claim look record doubt cancel outcome follow parcels listing take lookup items rules check insert enqueue mapping submit create ask quote asset resume
@@ -211,7 +211,7 @@ install-tests: $(TEST_MODULES:%=%.so)
 FUZZ_FLAGS   = -g -O1 -fPIC -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
 	-fno-sanitize-recover=all -shared-libasan
 FUZZ_SOURCES = $(wildcard test/fuzz/*.c) src/base/errors.c $(WIRE:%=src/wire/%.c) $(API:%=src/api/%.c) \
-	src/client/rows.c src/client/shape.c src/webhooks/event.c
+	src/client/rows.c src/client/list.c src/client/shape.c src/webhooks/event.c
 # Those that test/fuzz/headers.c includes are not compiled for themselves.
 FUZZ_SOURCES := $(filter-out src/wire/http_transfer.c src/wire/http_answer.c,$(FUZZ_SOURCES))
 FUZZ_OBJS    = $(FUZZ_SOURCES:%.c=test/fuzz/build/%.o)

@@ -3,8 +3,7 @@
  *	  CustomHub Partner API v1: models with variations, placements and print
  *	  methods; quotes, orders, designs, wallet.
  *
- * The comments name the document's sections.  Paths are below base_url
- * (https://api.customhub.io); tokens come from auth_url.
+ * The comments name the document's sections.  Paths are below base_url.
  */
 #include "postgres.h"
 

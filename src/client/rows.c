@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "src/client/list.h"
 #include "src/client/rows.h"
 #include "src/client/shape.h"
 
@@ -394,8 +395,8 @@ read_raw(CsRowReader *reader, const Level *level, const CsJson *element)
 /* ---- Walking the document ---- */
 
 /*
- * The list of the level below 'element', or an object in its place, which is
- * a list of one; NULL if it is not there.
+ * The list of the level below 'element', or an object in its place (list.h);
+ * NULL if it is not there.
  */
 static const CsJson *
 list_below(const CsResource *resource, int level, const CsJson *element)
@@ -405,25 +406,13 @@ list_below(const CsResource *resource, int level, const CsJson *element)
 	return cs_json_type(list) == CS_JSON_NULL ? NULL : list;
 }
 
-static int64
-rows_in(const CsJson *list)
-{
-	return cs_json_type(list) == CS_JSON_ARRAY ? (int64) cs_json_length(list) : 1;
-}
-
-static const CsJson *
-row_at(const CsJson *list, int64 i)
-{
-	return cs_json_type(list) == CS_JSON_ARRAY ? cs_json_at(list, i) : list;
-}
-
 static bool
 walk_element(CsRowReader *reader, int depth, const CsJson *element)
 {
 	Level	   *level = &reader->levels[depth];
 	bool		is_row = depth == reader->depth;
-	const CsJson *list;
-	int64		n;
+	const CsJson *below;
+	CsList		list;
 
 	if (is_row || level->ntargets > 0)
 	{
@@ -446,12 +435,12 @@ walk_element(CsRowReader *reader, int depth, const CsJson *element)
 		return reader->rows != reader->max_rows;
 	}
 
-	list = list_below(reader->resource, depth, element);
-	if (list == NULL)
+	below = list_below(reader->resource, depth, element);
+	if (below == NULL)
 		return true;
-	n = rows_in(list);
-	for (int64 i = 0; i < n; i++)
-		if (!walk_element(reader, depth + 1, row_at(list, i)))
+	list = cs_list_of(below);
+	for (int64 i = 0; i < list.length; i++)
+		if (!walk_element(reader, depth + 1, cs_list_at(&list, i)))
 			return false;
 	return true;
 }
@@ -539,20 +528,20 @@ cs_rows_store(CsRowReader *reader, const CsJson *document, int64 max_rows,
 static int64
 count_below(const CsResource *resource, int depth, const CsJson *element)
 {
-	const CsJson *list;
+	const CsJson *below;
+	CsList		list;
 	int64		count = 0;
-	int64		n;
 
 	if (depth == (int) lengthof(resource->lists) || resource->lists[depth] == NULL)
 		return 1;
-	list = list_below(resource, depth, element);
-	if (list == NULL)
+	below = list_below(resource, depth, element);
+	if (below == NULL)
 		return depth == 0 && !resource->may_lack_list ? -1 : 0;
-	n = rows_in(list);
+	list = cs_list_of(below);
 	if (depth + 1 == (int) lengthof(resource->lists) || resource->lists[depth + 1] == NULL)
-		return n;
-	for (int64 i = 0; i < n; i++)
-		count += count_below(resource, depth + 1, row_at(list, i));
+		return list.length;
+	for (int64 i = 0; i < list.length; i++)
+		count += count_below(resource, depth + 1, cs_list_at(&list, i));
 	return count;
 }
 
@@ -583,7 +572,11 @@ cs_rows_has_list(const CsResource *resource, const CsJson *document)
 const CsJson *
 cs_rows_first(const CsResource *resource, const CsJson *document)
 {
-	const CsJson *list = outermost_list(resource, document);
+	const CsJson *outermost = outermost_list(resource, document);
+	CsList		list;
 
-	return list && rows_in(list) > 0 ? row_at(list, 0) : NULL;
+	if (outermost == NULL)
+		return NULL;
+	list = cs_list_of(outermost);
+	return list.length > 0 ? cs_list_at(&list, 0) : NULL;
 }

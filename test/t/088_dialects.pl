@@ -272,6 +272,28 @@ for my $page (1 .. 3)
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cs_models(server => 'hub')}), '5', 'pages that are smaller than asked for, with no word of others');
 
 #
+# A list from which PHP has taken members: an object of the numbers of the others
+#
+my $keyed = $detail =~ s/"variations": \[(.*?)\], "placements": \[(.*)\]\}/"variations": {"1": $1}, "placements": {"0": $2, "2": {"code": "width3", "printMethods": []}}}/r;
+
+is(hub('GET /api/v1/models?pageSize=100&page=1', qq({"models": {"1": $model, "7": {"id": 2}}, $pages}), q{SELECT string_agg(model_id, ' ') FROM cs_models(server => 'hub')}), '1 2',
+	'is a list');
+is(hub('GET /api/v1/models/1', $keyed, q{SELECT count(*) FROM cs_variations('1', 'hub')}), '1', 'also of one,');
+is(hub('GET /api/v1/models/1', $keyed, q{SELECT string_agg(placement, ' ') FROM cs_placements('1', 'hub')}), 'width1 width3', 'within an element,');
+is(hub('GET /api/v1/models/1', $keyed, q{SELECT string_agg(print_method, ' ') FROM cs_print_methods('1', 'hub')}), 'DTF', 'and around others');
+is(hub('GET /api/v1/models?pageSize=100&page=1', qq({"models": {"one": $model}, $pages}), q{SELECT FROM cs_models(server => 'hub')}),
+	'PA006: malformed answer from server "hub": resource "models", row 1, field "id": required, but missing', 'while one with names is an element');
+
+for my $shipments ('[{"shipmentId": "a", "trackingNumber": "1"}, {"shipmentId": "b", "trackingNumber": "2"}]',
+	'{"0": {"shipmentId": "a", "trackingNumber": "1"}, "2": {"shipmentId": "b", "trackingNumber": "2"}}')
+{
+	is(hub('GET /api/v1/orders/7', qq({"orderId": 7, "productionStatus": "Shipped", "shipments": $shipments, "events": {"3": {"at": "2026-05-19T11:34:00Z", "type": "shipped"}}}),
+		q{SELECT cs_order_status('1234', '0', 'hub')}), 'shipped', 'an order is read');
+	is($node->safe_psql('postgres', q{SELECT string_agg(tracking_number, ' ' ORDER BY tracking_number) FROM cs_shipments}), '1 2', 'and its parcels are not lost by it');
+}
+is($node->safe_psql('postgres', q{SELECT string_agg(type, ' ') FROM cs_order_events WHERE external_id = '1234' AND source = 'remote'}), 'shipped', 'nor events');
+
+#
 # The answer with the token
 #
 # How many tokens are asked for by two calls with a new key.
