@@ -158,7 +158,7 @@ static const CsFilter model_part_filters[] =
 static const CsColumn order_columns[] =
 {
 	{"remote_id", CS_TYPE_IDENTIFIER, 0, "orderId", CS_COLUMN_REQUIRED},
-	{"external_id", CS_TYPE_TEXT, 0, "externalOrderId"},
+	{"external_id", CS_TYPE_IDENTIFIER, 0, "externalOrderId"},
 	{"order_number", CS_TYPE_IDENTIFIER, 0, "orderNumber"},
 	{"remote_status", CS_TYPE_TEXT, 0, "productionStatus|status"},
 	{"shown_status", CS_TYPE_TEXT, 0, "status"},
@@ -176,7 +176,7 @@ static const CsColumn order_columns[] =
 static const CsColumn orders_columns[] =
 {
 	{"remote_id", CS_TYPE_IDENTIFIER, 1, "orderId", CS_COLUMN_REQUIRED},
-	{"external_id", CS_TYPE_TEXT, 1, "externalOrderId"},
+	{"external_id", CS_TYPE_IDENTIFIER, 1, "externalOrderId"},
 	{"order_number", CS_TYPE_IDENTIFIER, 1, "orderNumber", CS_COLUMN_UNSHOWN},
 	{"remote_status", CS_TYPE_TEXT, 1, "productionStatus|status"},
 	{"currency", CS_TYPE_TEXT, 1, "currency", CS_COLUMN_UNSHOWN},
@@ -200,7 +200,7 @@ static const CsColumn listed_columns[] =
 static const CsColumn cancelled_columns[] =
 {
 	{"remote_id", CS_TYPE_IDENTIFIER, 0, "orderId"},
-	{"external_id", CS_TYPE_TEXT, 0, "externalOrderId"},
+	{"external_id", CS_TYPE_IDENTIFIER, 0, "externalOrderId"},
 	{"remote_status", CS_TYPE_TEXT, 0, "productionStatus|status"},
 	{"cancelled_at", CS_TYPE_TIMESTAMPTZ, 0, "cancelledAt"},
 	{0}

@@ -155,8 +155,7 @@ token_end(const CsAuth *auth)
 	Datum		datum;
 	char	   *problem;
 
-	if (expired && !cs_json_is_no_time(expired) &&
-		cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
+	if (expired && cs_datum_from_json(CS_TYPE_TIMESTAMPTZ, expired, &datum, &problem) &&
 		!TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(datum)))
 	{
 		TimestampTz life = DatumGetTimestampTz(datum) - then;
