@@ -203,12 +203,14 @@ static bool
 claim_server(Oid serverid, const char *server, int most)
 {
 	static CsStatement orders_claim = {
-		"SELECT * FROM cs_internal.orders_claim($1, $2, $3)", 3, {TEXTOID, INT4OID, INT8ARRAYOID}
+		"SELECT * FROM cs_internal.orders_claim($1, $2, $3, $4)", 4,
+		{TEXTOID, INT4OID, INT8ARRAYOID, BOOLOID}
 	};
 	static CsStatement orders_sending = {
 		"SELECT cs_internal.orders_sending($1, $2)", 2, {INT8ARRAYOID, BYTEAARRAYOID}
 	};
-	Datum		values[3];
+	const CsApi *api = cs_work_api(server, &serverid);
+	Datum		values[4];
 	uint64		nrows;
 	SPITupleTable *rows;
 	ArrayBuildState *ids = NULL;
@@ -218,6 +220,7 @@ claim_server(Oid serverid, const char *server, int most)
 	values[0] = CStringGetTextDatum(server);
 	values[1] = Int32GetDatum(most);
 	values[2] = cs_waiters_orders(CS_HANDOFF_CREATE);
+	values[3] = BoolGetDatum(api == NULL || api->orders->create_idempotent);
 	nrows = cs_state_run(&orders_claim, values, NULL);
 	rows = SPI_tuptable;
 	more = nrows == (uint64) most;

@@ -63,7 +63,7 @@ COMMENT ON FUNCTION cs_internal.roles_waiting(text) IS
 REVOKE ALL ON FUNCTION cs_internal.roles_waiting(text) FROM PUBLIC;
 
 -- The next orders of a server; they stay locked until the transaction ends.
-CREATE FUNCTION cs_internal.orders_claim(server text, most integer, awaited bigint[])
+CREATE FUNCTION cs_internal.orders_claim(server text, most integer, awaited bigint[], recognised boolean DEFAULT true)
 RETURNS TABLE (id bigint, external_id text, created_by text, lines jsonb, ship_to jsonb, options jsonb,
   body bytea, attempts integer, first_sent_at timestamptz, only_called_for boolean)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -77,17 +77,18 @@ BEGIN
     FROM cs_internal.orders AS o
    WHERE o.server = orders_claim.server AND o.state = 'queued'
      AND o.next_attempt_at <= moment AND o.origin = cs_internal.origin()
-     -- A caller that has left before anything arrived: first see whether it committed.
+     -- A caller that has left: first see whether it committed, unless the order may be there and asking again tells.
      AND (o.path = 'queue' OR o.caller_xids IS NULL OR o.id = ANY (awaited)
-          OR o.attempts > 0 AND NOT cs_internal.never_arrived(o.id))
+          OR recognised AND o.attempts > 0 AND NOT cs_internal.never_arrived(o.id))
    ORDER BY o.path, o.next_attempt_at, o.id
    LIMIT most
      FOR NO KEY UPDATE SKIP LOCKED;
 END $$;
-COMMENT ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) IS
+COMMENT ON FUNCTION cs_internal.orders_claim(text, integer, bigint[], boolean) IS
 'Locks the next queued orders of a server that are due, callers first; a locked one is skipped. awaited: orders whose callers wait. '
+'recognised: the partner knows an order that it has already for the same. '
 'only_called_for: it is not at the partner, and only callers want it, who may yet roll back.';
-REVOKE ALL ON FUNCTION cs_internal.orders_claim(text, integer, bigint[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION cs_internal.orders_claim(text, integer, bigint[], boolean) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.order_attempts_made(order_id bigint) RETURNS integer
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

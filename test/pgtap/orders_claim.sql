@@ -1,7 +1,7 @@
 -- Whose the queue and the schedule are: of who has said what is to be done
 -- here, unless the database is a copy.  The transaction ends before a worker looks.
 BEGIN;
-SELECT plan(27);
+SELECT plan(29);
 
 CREATE FUNCTION pg_temp.claims() RETURNS text LANGUAGE sql AS $$
   SELECT coalesce(string_agg(CASE origin WHEN cs_internal.origin() THEN 'ours' ELSE origin END, ' ' ORDER BY origin = cs_internal.origin(), origin),
@@ -85,6 +85,12 @@ SELECT is((SELECT string_agg(o.external_id, ' ') FROM cs_internal.callers_settle
   'what nobody wants is not sent by who adopts it');
 SELECT is((SELECT string_agg(o.external_id, ' ') FROM cs_internal.orders_claim('hub', 10, '{}') AS c JOIN cs_internal.orders AS o USING (id)
             WHERE o.path = 'call'), 'undecided', 'the rest is');
+
+-- It may be there, and its caller has left: sent again only if the partner knows it for the same.
+INSERT INTO cs_internal.orders (server, external_id, path, lines, created_by, origin, caller_xids, attempts)
+VALUES ('shop', 'left', 'call', '[]', 'erp', cs_internal.origin(), ARRAY[pg_current_xact_id()], 1);
+SELECT is((SELECT external_id FROM cs_internal.orders_claim('shop', 10, '{}', true)), 'left', 'asking again tells');
+SELECT is_empty($$SELECT external_id FROM cs_internal.orders_claim('shop', 10, '{}', false)$$, 'or would order twice what nobody may want');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -252,5 +252,22 @@ $sandbox->faults(
 is(query_state($node, order('cs_create_order', 'shop_v1', 'rolled-back')), 'PA009', 'a caller is told that nobody knows');
 wait_for_state($node, 'rolled-back', 'uncertain');
 is($sandbox->count(posts('shop_v1')), 2, 'after he has rolled back it is not sent again either');
+$node->safe_psql('postgres', q{SELECT cs_resume('shop_v1')});
+
+# Between that and his rollback_grace there is time to send it again.
+$node->append_conf('postgresql.conf', "cupsource.rollback_grace = '1h'");
+$node->reload;
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'drop_after', method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+is(query_state($node, order('cs_create_order', 'shop_v1', 'given-up')), 'PA009', 'a caller leaves');
+$node->safe_psql('postgres', q{SELECT cs_resume('shop_v1'); } . order('cs_enqueue_order', 'shop_v1', 'beside'));
+wait_for_state($node, 'beside', 'placed');
+is($sandbox->count(posts('shop_v1')), 3, 'what he may not want, and sending it again would not tell, is not sent while he may come back');
+is(state_of('given-up'), 'queued', 'it waits for him');
+is($node->safe_psql('postgres', order('cs_create_order', 'shop_v1', 'given-up') =~ s/SELECT (.*);/SELECT state FROM $1/sr),
+	'placed', 'and is sent when he does');
+is($sandbox->count(posts('shop_v1')), 4, 'once');
 
 done_testing();
