@@ -79,7 +79,7 @@ stage_open()
 # The private PostgreSQL.
 stage_prefix()
 {
-	local config=${PG_CONFIG:-pg_config} version bindir sharedir pkglibdir pkgincludedir
+	local config=${PG_CONFIG:-pg_config} version contents bindir sharedir pkglibdir pkgincludedir
 
 	version=$("$config" --version) || stage_die "there is no pg_config: install postgresql-server-dev-15"
 	bindir=$("$config" --bindir)
@@ -89,7 +89,9 @@ stage_prefix()
 	stage_bin=$STAGE/pg$bindir
 	stage_pgxs=$STAGE/pg$pkglibdir/pgxs
 	[ -x "$bindir/initdb" ] || stage_die "there is no PostgreSQL server in $bindir"
-	[ "$(cat "$STAGE/pg/complete" 2>/dev/null)" = "$version" ] && return
+	# Packages may have come since.
+	contents="$version $(ls "$bindir" "$sharedir/extension" "$pkglibdir" | cksum)"
+	[ "$(cat "$STAGE/pg/complete" 2>/dev/null)" = "$contents" ] && return
 
 	stage_user bash -e -s "$STAGE/pg" "$bindir" "$sharedir" "$pkglibdir" "$pkgincludedir" <<'END'
 		pg=$1 bindir=$2 sharedir=$3 pkglibdir=$4 pkgincludedir=$5
@@ -109,7 +111,7 @@ stage_prefix()
 		rm -f "$pg$sharedir"/extension/cupsource* "$pg$pkglibdir"/cupsource.so
 END
 	[ $? -eq 0 ] || exit 1
-	echo "$version" | stage_user tee "$STAGE/pg/complete" >/dev/null
+	echo "$contents" | stage_user tee "$STAGE/pg/complete" >/dev/null
 }
 
 # What belongs to the project: what git tracks or would track, or everything
