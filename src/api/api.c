@@ -252,6 +252,7 @@ cs_api_failure(const CsApi *api, int status, const CsJson *document, CsFailure *
 	failure->sqlstate = cs_failure_sqlstate(CS_FAILURE_REFUSED, failure->status);
 
 	known = documented_error(api, failure->status, failure->code);
+	failure->documented = known && document;
 	message = shown(cs_json_find(document, "error.message|message"));
 	if (message == NULL)
 		message = shown(error);

@@ -70,6 +70,7 @@ typedef struct CsFailure
 	char	   *detail;			/* or NULL */
 	char	   *hint;			/* or NULL */
 	int			retry_after_ms; /* what Retry-After asked for, or -1 */
+	bool		documented;		/* refused in the API's own words, not by a gateway */
 } CsFailure;
 
 /* The SQLSTATE that belongs to a kind; CS_FAILURE_REFUSED takes the status. */

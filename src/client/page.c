@@ -477,7 +477,7 @@ release_page(CsPager *pager)
 	pager->page.next = NULL;
 }
 
-/* The next page; NULL after the last, or if the answer is one of the two statuses. */
+/* The next page; NULL after the last, or if the API's answer is one of the two statuses. */
 static const CsPage *
 next_page(CsPager *pager, int absent, int no_id)
 {
@@ -496,7 +496,7 @@ next_page(CsPager *pager, int absent, int no_id)
 	wait_for_current(pager);
 	cs_call_cost(turn->call, &pager->cost);
 	failure = cs_call_failure(turn->call);
-	if (failure->kind == CS_FAILURE_REFUSED &&
+	if (failure->kind == CS_FAILURE_REFUSED && failure->documented &&
 		(failure->status == absent || failure->status == no_id))
 	{
 		pager->ended = true;

@@ -161,6 +161,13 @@ asks(qq{SELECT count(*) FROM hub.print_methods WHERE product_id = '$model' AND p
 asks(qq{SELECT count(*) FROM hub.placements WHERE product_id IN ('$model', 'none', '$model')}, 2, 'models/BC3001', 'models/none');
 asks(q{SELECT count(*) FROM hub.models WHERE model_id = '00000000-0000-0000-0000-000000000000'}, 0,
 	'models/00000000-0000-0000-0000-000000000000');
+for my $nothing ({ action => 'html', status => 404 }, { action => 'status', status => 404, body => { message => 'no Route matched with those values' } })
+{
+	$sandbox->faults({ %$nothing, path => 'models/.*' });
+	is(query_state($node, 'SELECT material FROM hub.models'), 'PA404', "a gateway's 404 is not taken for the partner's");
+	is(query_state($node, "SELECT material FROM hub.models WHERE model_id = '$model'"), 'PA404', '    of one neither');
+}
+$sandbox->faults();
 asks(q{SELECT count(*) FROM hub.models WHERE model_id IN ('', '.', '..') OR model_id IS NULL AND false}, 0);
 asks(q{SELECT count(*) FROM hub.models WHERE model_id = NULL}, 0);
 asks('SELECT count(*) > 0 FROM (SELECT FROM hub.variations LIMIT 3) AS x', 't', $list,
