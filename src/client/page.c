@@ -277,7 +277,9 @@ cursor_after(CsPager *pager, const CsFacts *facts)
 {
 	if (facts->says_more && !facts->more)
 		return NULL;
-	if (facts->says_more && facts->cursor == NULL)
+	if (facts->cursor == NULL &&
+		(facts->says_more ||
+		 (pager->from_start && facts->total > pager->rows_before + pager->page.rows)))
 		refuse_page(pager, "more pages are said to follow, but there is no cursor", NULL);
 
 	/* Some have a cursor for what comes after the last row, too. */

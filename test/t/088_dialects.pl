@@ -143,6 +143,8 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM two.products}), '0', 'and
 #
 # Whether more pages follow
 #
+my $refused = 'PA006: malformed answer from server "two": resource "products", page';
+
 for (
 	[ '"has_more": "true", "next_cursor": "next"', '"has_more": "false", "next_cursor": ""' ],
 	[ '"has_more": 1, "next_cursor": "next"', '"has_more": 0, "next_cursor": 0' ],
@@ -156,6 +158,11 @@ for (
 
 	is(cursors('{"data": ' . products(1) . qq(, "pagination": {$first}}), '{"data": ' . products(2) . qq(, "pagination": {$last}})), '2 (2)', "$first; $last");
 }
+
+is(cursors('{"data": ' . products(1) . ', "pagination": {"total": 1}}'), '1 (1)', 'neither is said, and there are no more');
+is(cursors('{"data": ' . products(1) . ', "pagination": {"total": 2}}'), "$refused 1: more pages are said to follow, but there is no cursor (1)",
+	'nor is it, and there are');
+is(cursors('{"data": ' . products(1) . ', "pagination": {"has_more": false, "total": 2}}'), '1 (1)', 'a total may count what is not listed');
 
 #
 # An empty object that is an array, as PHP writes it
@@ -181,8 +188,6 @@ sub cursors_without_end
 	}
 	return listed('two');
 }
-
-my $refused = 'PA006: malformed answer from server "two": resource "products", page';
 
 is(cursors_without_end(products(1 .. 20), products(1 .. 20), '"total": 142, "has_more": true'),
 	"$refused 2: it begins as the page before; the cursor seems to be overlooked (2)", 'a partner that overlooks the cursor');
