@@ -503,6 +503,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp 
 DECLARE
   old record;
   new_state text;
+  said cs_internal.order_error;
 BEGIN
   SELECT * INTO old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -534,6 +535,13 @@ BEGIN
       DETAIL = coalesce((old.error).message, 'There is no message.'),
       HINT = 'The partner answers the same to this external id for ever. Use cs_resubmit_order with a new one.';
   END IF;
+  IF action = 'failed' THEN
+    -- What the last attempt left open is known now.
+    said := old.error;
+    said.message := 'the order is not at the partner';
+    said.detail := format('%s has looked for it. The last attempt: %s', by, coalesce((old.error).message, 'no error'));
+    said.hint := CASE WHEN NOT old.is_final THEN format('Use cs_resolve_order(%s, ''retry'') to have it sent again.', order_id) END;
+  END IF;
   UPDATE cs_internal.orders AS t
      SET state = new_state, changed_at = clock_timestamp(), caller_xids = NULL,
          -- Who wants it now decides for those who did not want it any more.
@@ -544,7 +552,7 @@ BEGIN
          placed_at = CASE WHEN action = 'placed' THEN clock_timestamp() ELSE t.placed_at END,
          poll_at = CASE WHEN action = 'placed' THEN clock_timestamp() END,
          next_attempt_at = CASE WHEN action = 'retry' THEN clock_timestamp() END,
-         error = CASE WHEN action = 'failed' THEN t.error END
+         error = said
    WHERE t.id = order_id;
   PERFORM cs_internal.order_entered(order_id, old.server, old.external_id, new_state, by,
     jsonb_strip_nulls(jsonb_build_object('resolved', action, 'remote_id', found_id,

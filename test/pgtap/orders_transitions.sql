@@ -42,7 +42,7 @@ INSERT INTO transitions VALUES
   ('order_resolve failed', $$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, '{uncertain}', 'failed'),
   ('order_to_resubmit', $$cs_internal.order_to_resubmit(%s, 'new')$$, '{failed,rejected,cancelled}', NULL);
 
-SELECT plan(3 * 13 * 19 + 147);
+SELECT plan(3 * 13 * 19 + 148);
 
 -- The state and the number of events, before and after.
 CREATE TEMP TABLE tried AS
@@ -181,9 +181,13 @@ SELECT is(o.state, 'placed', 'and not cancelled') FROM cs_internal.orders AS o J
 -- Who says retry or failed has looked for it: only what is sent after that may be there.
 CREATE TEMP TABLE looked AS SELECT pg_temp.order_in('uncertain') AS id;
 INSERT INTO cs_internal.order_attempts (order_id, attempt, started_at, delivery) SELECT id, 1, now(), 'unknown' FROM looked;
+UPDATE cs_internal.orders SET error.message = 'late', error.hint = 'Look.' WHERE id = (SELECT id FROM looked);
 SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(f,t)', 'an attempt without an answer leaves it in doubt') FROM looked;
 SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, id), 'a person has not found it') FROM looked;
 SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(t,f)', 'which settles it') FROM looked;
+SELECT is((error).message || ': ' || (error).detail || ': ' || (error).hint,
+  format('the order is not at the partner: erp has looked for it. The last attempt: late: Use cs_resolve_order(%s, ''retry'') to have it sent again.', id),
+  'and is said instead of what was not known') FROM cs_internal.orders JOIN looked USING (id);
 SELECT lives_ok(format($$SELECT cs_internal.order_resolve(%s, 'retry', NULL, 'erp'), cs_internal.orders_sending(ARRAY[%1$s::bigint], ARRAY['{}'::bytea]),
   cs_internal.attempt_ended(%1$s, now(), 1, NULL, 'unknown', 'timeout', 'PA009', 'late'), cs_internal.order_again(%1$s, '1 s', NULL)$$, id), 'it is sent again, and the answer lost again') FROM looked;
 SELECT is((cs_internal.never_arrived(id), cs_internal.is_doubtful(id))::text, '(f,t)', 'that is in doubt') FROM looked;
