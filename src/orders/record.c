@@ -41,6 +41,9 @@
 /* Recording that fails for a passing reason (a lock) is tried again. */
 #define RECORD_PAUSE_MS 100
 
+/* Whoever waits does not wait longer for a lock: 1.5 s, and 100 ms for each try. */
+#define LOCKED_TRIES 6
+
 typedef enum Verdict
 {
 	VERDICT_AGAIN,				/* nothing was placed, or the same bytes are known */
@@ -480,6 +483,19 @@ poison_part(void *arg)
 	}
 }
 
+/*
+ * The order is locked by a transaction that has not ended.  That may be the
+ * one that waits here, or one that waits for it, and nobody would see that.
+ */
+static void
+tell_locked(const CsTransfer *transfer, CsFailure *failure)
+{
+	cs_lock_explain(failure);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
+}
+
 /* Records one transfer; false: to be tried again. */
 static bool
 record_one(CsTransfer *transfer)
@@ -500,6 +516,9 @@ record_one(CsTransfer *transfer)
 				(errcode(poisonous.failure.sqlstate),
 				 errmsg("could not record the answer to order %lld: %s",
 						(long long) transfer->order_id, poisonous.failure.message)));
+	if (transfer->record_tries >= LOCKED_TRIES &&
+		poisonous.failure.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+		tell_locked(transfer, &poisonous.failure);
 	return false;
 }
 

@@ -217,9 +217,8 @@ send_directly(Taken *taken)
 	return taken->failed;
 }
 
-/* A lock that did not come is told in the terms of the caller. */
-static void
-explain(CsFailure *failure)
+void
+cs_lock_explain(CsFailure *failure)
 {
 	if (failure->sqlstate != ERRCODE_LOCK_NOT_AVAILABLE)
 		return;
@@ -255,7 +254,7 @@ take_step(void *arg)
 		}
 		if (taken->failed)
 		{
-			explain(&taken->failure);
+			cs_lock_explain(&taken->failure);
 			cs_waiter_drop(&taken->request, &taken->failure);
 		}
 	}

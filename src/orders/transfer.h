@@ -309,6 +309,9 @@ extern bool cs_outcome_of_order(int64 order_id, CsFailure *failure);
 /* The same to those who wait for what will not come any more. */
 extern void cs_outcomes_tell(void);
 
+/* take.c: a lock that did not come is told in the terms of the caller. */
+extern void cs_lock_explain(CsFailure *failure);
+
 /* cancel.c, follow.c: inside a part; a caller's request. */
 extern void cs_take_cancel(const CsHandoffRequest *request);
 extern void cs_take_follow(const CsHandoffRequest *request);

@@ -127,4 +127,21 @@ $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activi
 end_of($caller);
 
 unlike(slurp_file($node->logfile), qr/could not record/, 'every answer could be recorded');
+
+# ---- locked by a transaction that has not ended, which may wait for who waits here ----
+
+my $locked = qr/^55P03: the order is being changed by another transaction that has not ended/;
+like(end_of(begin_statement("SELECT cs_create_order($content, 'own'); SELECT cs_enqueue_order($content, 'own'); SELECT cs_order_status('own', '0')")),
+	$locked, 'who asks for an order that he has changed himself does not wait for ever');
+
+$sandbox->forget;
+$sandbox->faults({ action => 'delay', ms => 800, @posts[0, 1], path => '/orders$', times => 1 });
+$caller = begin_statement("SELECT cs_create_order($content, 'shared')");
+$sandbox->wait_for_requests(1, @posts);
+my $other = begin_statement("BEGIN; SELECT cs_enqueue_order($content, 'shared'); SELECT pg_sleep(60)");
+like(end_of($caller), $locked, 'nor does who calls for an order that another session keeps');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+end_of($other);
+is($node->safe_psql('postgres', "SELECT state FROM cs_create_order($content, 'shared')"), 'placed', 'afterwards he gets it');
+is($sandbox->count(@posts), 1, 'it was sent once');
 done_testing();
