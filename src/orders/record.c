@@ -362,6 +362,9 @@ cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer)
 	const CsAccount *account = transfer->account;
 	Datum		values[7 + CS_ANSWER_COLUMNS];
 	char		nulls[7 + CS_ANSWER_COLUMNS + 1];
+	CsFailure	failure;
+	bool		stays;
+	bool		isnull;
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = Int64GetDatum(transfer->order_id);
@@ -379,7 +382,9 @@ cs_order_placed(CsTransfer *transfer, const CsOrderAnswer *answer)
 	values[5 + CS_ANSWER_COLUMNS] = Int32GetDatum(cs_transfer_duration_ms(transfer));
 	values[6 + CS_ANSWER_COLUMNS] = Int32GetDatum(cs_transfer_status(transfer));
 	cs_state_run(&order_placed, values, nulls);
-	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, NULL);
+	stays = DatumGetBool(cs_work_column(SPI_tuptable, 0, 1, &isnull)) ||
+		cs_outcome_of_order(transfer->order_id, &failure);
+	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, stays ? NULL : &failure);
 }
 
 void

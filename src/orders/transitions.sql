@@ -134,11 +134,12 @@ REVOKE ALL ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, i
 -- sending → placed, or as far as the answer says.
 CREATE FUNCTION cs_internal.order_placed(order_id bigint, new_state text, a cs_internal.remote_order,
   answer jsonb, poll_after interval, started_at timestamptz DEFAULT NULL,
-  duration_ms integer DEFAULT NULL, status integer DEFAULT NULL) RETURNS void
+  duration_ms integer DEFAULT NULL, status integer DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   o record;
   event bigint;
+  stays boolean := new_state <> 'cancelled';
 BEGIN
   UPDATE cs_internal.orders AS t
      SET state = new_state, remote_id = a.remote_id, remote = a, raw = answer,
@@ -163,6 +164,7 @@ BEGIN
     jsonb_strip_nulls(jsonb_build_object('remote_id', a.remote_id, 'order_number', a.order_number)));
   IF o.cancel_requested_at IS NOT NULL AND new_state IN ('placed', 'approved', 'in_production') THEN
     PERFORM cs_internal.order_cancel(order_id, 'cupsource');
+    stays := false;
   END IF;
   IF EXISTS (SELECT FROM cs_internal.webhook_events AS e
               WHERE e.server = o.server AND e.remote_id = a.remote_id AND e.order_id IS NULL
@@ -171,10 +173,11 @@ BEGIN
               WHERE e.server = o.server AND e.order_number = a.order_number AND e.order_id IS NULL) THEN
     PERFORM cs_internal.webhooks_waiting(order_id, poll_after);
   END IF;
+  RETURN stays;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
-'sending → placed (or a later state that the answer names): the partner has accepted the order. Keeps the attempt, too: '
-'when it began, how long it took, its HTTP status.';
+'sending → placed (or a later state that the answer names): the partner has accepted the order. False: it is, or is '
+'now to be, cancelled. Keeps the attempt, too: when it began, how long it took, its HTTP status.';
 REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer)
   FROM PUBLIC;
 

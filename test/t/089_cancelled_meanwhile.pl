@@ -96,6 +96,16 @@ wait_for_state($node, 'called', 'queued');
 is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('called')}), 'cancelled', 'an order that waits for its next try is cancelled');
 like(end_of($create), qr/^PA012/, 'who called for it is told');
 
+# ---- cancelled while it is on the wire, while its caller waits ----
+
+$sandbox->forget;
+$sandbox->faults({ action => 'hang_after', @posts[0, 1], path => '/orders$', times => 1 });
+$create = begin_statement("SELECT state FROM cs_create_order($content, 'called, then not wanted')");
+$sandbox->wait_for_requests(1, @posts);
+my $cancel = begin_statement(q{SELECT state FROM cs_cancel_order('called, then not wanted')});
+like(end_of($create), qr/^PA012: the order with this external id is being cancelled/, 'who called for an order that is not to stay does not take it for placed');
+is(end_of($cancel), 'cancelled', 'it is cancelled');
+
 # ---- asked for again while it is being cancelled ----
 
 # What the client is told: its warnings and errors.
@@ -111,7 +121,7 @@ $sandbox->forget;
 $sandbox->faults({ action => 'hang_after', @posts[0, 1], path => '/orders$', times => 1 });
 $node->safe_psql('postgres', "SELECT cs_enqueue_order($content, 'unwanted')");
 $sandbox->wait_for_requests(1, @posts);
-my $cancel = begin_statement(q{SELECT state FROM cs_cancel_order('unwanted')});
+$cancel = begin_statement(q{SELECT state FROM cs_cancel_order('unwanted')});
 wait_for($node, q{SELECT cancel_requested_at IS NOT NULL FROM cs_internal.orders WHERE external_id = 'unwanted'});
 like(said("SELECT cs_create_order($content, 'unwanted')"), qr/PA012: the order with this external id is being cancelled/, 'who calls for an order that is to be cancelled does not get it');
 like(said("SELECT cs_enqueue_order($content, 'unwanted')"),
