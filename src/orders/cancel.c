@@ -172,6 +172,18 @@ withdraw(const Cancellation *c, const char *state)
 	return true;
 }
 
+/* Is, or will it be, up to the partner?  All else order_cancel() decides, or refuses. */
+static bool
+is_with_partner(const char *state)
+{
+	static const char *const here[] = {"queued", "failed", "uncertain", "rejected", "cancelled"};
+
+	for (size_t i = 0; i < lengthof(here); i++)
+		if (strcmp(state, here[i]) == 0)
+			return false;
+	return true;
+}
+
 /* The payload is the local id, a blank and the name of who asks. */
 void
 cs_take_cancel(const CsHandoffRequest *request)
@@ -188,8 +200,7 @@ cs_take_cancel(const CsHandoffRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the server of order %lld does not exist any more", (long long) c.order_id)));
-	if (c.api->orders->cancel_path == NULL && strcmp(state, "queued") != 0 &&
-		strcmp(state, "cancelled") != 0)
+	if (c.api->orders->cancel_path == NULL && is_with_partner(state))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("%s cannot cancel orders", c.api->title),

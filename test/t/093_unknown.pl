@@ -233,14 +233,20 @@ wait_for_state($node, 'refused', 'uncertain');
 $node->safe_psql('postgres', q{SELECT cs_resolve_order('refused', 'retry')});
 wait_for($node, q{SELECT state IN ('failed', 'uncertain') AND attempts = 2 FROM cs_orders WHERE external_id = 'refused'});
 is(state_of('refused'), 'failed', 'nor does a refusal leave it in doubt any more');
+my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('refused')");
+like($err, qr/ERROR: +PA012: order "refused" is failed and cannot become cancelled\nHINT: +It was not placed, so there is nothing to cancel\./,
+	'who cancels it is not sent to the partner');
 
 # Nobody has looked: it is sent again by itself, until it is not wanted any more.
 $node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (ADD retry_uncertain 'true')});
 my $pid = lose('no-way-back', 'drop_after');
-my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
+(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
 like($err, qr/ERROR: +PA009: it is unknown whether order \d+ was placed\nDETAIL: +It is not wanted any more, but Cup Source .* cannot cancel orders, and an earlier request may have arrived\.\nHINT: +It may have been placed, so it is not sent again\. Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', …\), 'retry' or 'failed'\./,
 	'who cancels what may be there is told to look for it');
 is(state_of('no-way-back'), 'uncertain', 'it waits for that');
+(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
+like($err, qr/ERROR: +PA012: order "no-way-back" is uncertain and cannot become cancelled\nHINT: +Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', …\), 'retry' or 'failed'\./,
+	'and so is who cancels it again');
 is($node->safe_psql('postgres', $worker), $pid, 'the worker goes on');
 is($sandbox->count(posts('shop_v1')), 2, 'and does not send it to know');
 $node->safe_psql('postgres', q{SELECT cs_resume('shop_v1')});
