@@ -132,6 +132,16 @@ cancel_order(int64 order_id, const char *by)
 	return cs_work_column_text(SPI_tuptable, 0, 1);
 }
 
+/* Somebody waits for what becomes of it. */
+static void
+try_now(int64 order_id)
+{
+	static CsStatement order_now = {"SELECT cs_internal.order_now($1)", 1, {INT8OID}};
+	Datum		value = Int64GetDatum(order_id);
+
+	cs_state_run(&order_now, &value, NULL);
+}
+
 /* What the tables know of an order; throws if it is not there. */
 static char *
 read_knowledge(int64 order_id, Cancellation *c)
@@ -214,6 +224,8 @@ cs_take_cancel(const CsHandoffRequest *request)
 		cs_waiters_answer(CS_HANDOFF_CANCEL, c.order_id, NULL);
 	else if (strcmp(next, "send") == 0)
 		send_cancellation(&c);
+	else
+		try_now(c.order_id);
 }
 
 /* An order whose callers have all rolled back, and nobody came back for it. */

@@ -111,3 +111,12 @@ cs_outcomes_tell(void)
 	settle(CS_HANDOFF_CREATE, cs_outcome_of_order);
 	settle(CS_HANDOFF_CANCEL, outcome_of_cancelling);
 }
+
+void
+cs_outcome_locked(int64 order_id, CsFailure *failure)
+{
+	cs_lock_explain(failure);
+	cs_waiters_answer(CS_HANDOFF_CREATE, order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_FOLLOW, order_id, failure);
+}

@@ -327,6 +327,16 @@ COMMENT ON FUNCTION cs_internal.order_wanted(bigint) IS
 'and is sent again if it was certainly not placed. PA012 if it was cancelled because they rolled back. True if the worker has to see it.';
 REVOKE ALL ON FUNCTION cs_internal.order_wanted(bigint) FROM PUBLIC;
 
+-- Whoever waits for it is not to wait for its next try as well, which may be hours away.
+CREATE FUNCTION cs_internal.order_now(order_id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE cs_internal.orders AS t SET next_attempt_at = clock_timestamp()
+   WHERE t.id = order_id AND t.state = 'queued' AND t.next_attempt_at > clock_timestamp();
+END $$;
+COMMENT ON FUNCTION cs_internal.order_now(bigint) IS 'A queued order that waits for its next try is tried now.';
+REVOKE ALL ON FUNCTION cs_internal.order_now(bigint) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.order_take(request jsonb) RETURNS TABLE (id bigint, disposition text)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -369,11 +379,8 @@ BEGIN
            remote = NULL, cancel_requested_at = NULL, error = NULL
      WHERE o.id = order_take.id;
     PERFORM cs_internal.order_entered(old.id, old.server, old.external_id, 'queued', old.created_by);
-  ELSIF disposition = 'wait' AND old.state = 'queued' THEN
-    -- Whoever waits for it is not to wait for its next try as well, which may be hours away.
-    UPDATE cs_internal.orders AS o
-       SET next_attempt_at = least(o.next_attempt_at, clock_timestamp())
-     WHERE o.id = order_take.id;
+  ELSIF disposition = 'wait' THEN
+    PERFORM cs_internal.order_now(order_take.id);
   END IF;
   IF disposition IN ('wait', 'done') AND (old.caller_xids IS NOT NULL OR old.state = 'orphaned') THEN
     -- Somebody came back for it: a retry of the transaction, or another one.

@@ -295,19 +295,27 @@ tell_impatient(const CsTransfer *transfer, const CsFailure *last, bool arrived)
 	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, &failure);
 }
 
+/* Has who waits seen so many tries fail, or is the next one too far away for him? */
+static bool
+is_exhausted(int tries, const CsFailure *failure)
+{
+	return tries > 0 &&
+		(tries > cs_guc_max_retries || failure->retry_after_ms > cs_guc_rate_limit_wait);
+}
+
 /*
  * Again later.  A caller waits for so many tries only, and for none that is
  * too far away.  Then an order that was never sent, and that nobody else
  * wants, has failed; one that may have been placed, or that a transaction has
- * committed, goes on without it.
+ * committed, goes on without it.  So does one that somebody waits to have
+ * cancelled.
  */
 void
 cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure)
 {
 	int			tries = cs_waiters_try(CS_HANDOFF_CREATE, transfer->order_id);
-	bool		exhausted = tries > 0 &&
-		(tries > cs_guc_max_retries || failure->retry_after_ms > cs_guc_rate_limit_wait);
-
+	int			cancels = cs_waiters_try(CS_HANDOFF_CANCEL, transfer->order_id);
+	bool		exhausted = is_exhausted(tries, failure);
 	bool		arrived = failure->delivery != CS_DELIVERY_NOT_SENT ||
 		(exhausted && cs_order_may_have_arrived(transfer->order_id));
 
@@ -316,10 +324,18 @@ cs_order_try_again(const CsTransfer *transfer, const CsFailure *failure)
 		cs_order_failed(transfer, failure, false);
 		return;
 	}
-	if (tries == 0)
-		(void) cs_order_put_back(transfer, failure, cs_order_attempts(transfer->order_id));
-	else if (cs_order_put_back(transfer, failure, tries) && exhausted)
+	if (!cs_order_put_back(transfer, failure, tries + cancels > 0 ? Max(tries, cancels) :
+						   cs_order_attempts(transfer->order_id)))
+		return;
+	if (exhausted)
 		tell_impatient(transfer, failure, arrived);
+	if (is_exhausted(cancels, failure))
+	{
+		CsFailure	not_yet = *failure;
+
+		not_yet.hint = "It is tried again until it is known whether the order was placed, and cancelled then.";
+		cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, &not_yet);
+	}
 }
 
 static void
@@ -488,19 +504,6 @@ poison_part(void *arg)
 	}
 }
 
-/*
- * The order is locked by a transaction that has not ended.  That may be the
- * one that waits here, or one that waits for it, and nobody would see that.
- */
-static void
-tell_locked(const CsTransfer *transfer, CsFailure *failure)
-{
-	cs_lock_explain(failure);
-	cs_waiters_answer(CS_HANDOFF_CREATE, transfer->order_id, failure);
-	cs_waiters_answer(CS_HANDOFF_CANCEL, transfer->order_id, failure);
-	cs_waiters_answer(CS_HANDOFF_FOLLOW, transfer->order_id, failure);
-}
-
 /* Records one transfer; false: to be tried again. */
 static bool
 record_one(CsTransfer *transfer)
@@ -523,7 +526,7 @@ record_one(CsTransfer *transfer)
 						(long long) transfer->order_id, poisonous.failure.message)));
 	if (transfer->record_tries >= LOCKED_TRIES &&
 		poisonous.failure.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
-		tell_locked(transfer, &poisonous.failure);
+		cs_outcome_locked(transfer->order_id, &poisonous.failure);
 	return false;
 }
 

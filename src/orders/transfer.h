@@ -309,6 +309,13 @@ extern bool cs_outcome_of_order(int64 order_id, CsFailure *failure);
 /* The same to those who wait for what will not come any more. */
 extern void cs_outcomes_tell(void);
 
+/*
+ * To all who wait for an order that a transaction which has not ended keeps
+ * locked.  That may be the one that waits here, or one that waits for it, and
+ * nobody would see that.
+ */
+extern void cs_outcome_locked(int64 order_id, CsFailure *failure);
+
 /* take.c: a lock that did not come is told in the terms of the caller. */
 extern void cs_lock_explain(CsFailure *failure);
 

@@ -95,6 +95,20 @@ is($node->safe_psql('postgres', q{SELECT state FROM cs_cancel_order('unavailable
 	'an order that a 503 may hide is cancelled');
 is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'Cancelled', 'there as well');
 
+# The next request is further away than anybody waits.
+$sandbox->reset;
+$sandbox->faults(
+	{ action => 'status_after', status => 503, method => 'POST', path => 'orders$', times => 1 },
+	{ action => 'rate_limited', retry_after => 3600, method => 'POST', path => 'orders$', times => 1 });
+$node->safe_psql('postgres', order('cs_enqueue_order', 'hub', 'far-from-known'));
+wait_for($node, q{SELECT state = 'queued' AND attempts = 2 FROM cs_orders WHERE external_id = 'far-from-known'});
+my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET statement_timeout = '30s'; SELECT cs_cancel_order('far-from-known')");
+like($err, qr/ERROR: +PA010: .* the partner has asked for a pause\n.*HINT: +It is tried again until it is known whether the order was placed, and cancelled then\./s,
+	'who cancels an order that a 503 may hide does not wait for an hour');
+$node->safe_psql('postgres', q{SELECT cs_resume('hub')});
+wait_for_state($node, 'far-from-known', 'cancelled');
+is(join(' ', map { $_->{state} } $sandbox->orders(api => 'customhub-v1')), 'Cancelled', 'but it is cancelled then');
+
 # ---- given up while the partner may have it, and wanted after all ----
 
 $sandbox->reset;
@@ -233,7 +247,7 @@ wait_for_state($node, 'refused', 'uncertain');
 $node->safe_psql('postgres', q{SELECT cs_resolve_order('refused', 'retry')});
 wait_for($node, q{SELECT state IN ('failed', 'uncertain') AND attempts = 2 FROM cs_orders WHERE external_id = 'refused'});
 is(state_of('refused'), 'failed', 'nor does a refusal leave it in doubt any more');
-my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('refused')");
+(undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('refused')");
 like($err, qr/ERROR: +PA012: order "refused" is failed and cannot become cancelled\nHINT: +It was not placed, so there is nothing to cancel\./,
 	'who cancels it is not sent to the partner');
 
