@@ -43,11 +43,26 @@ read_outcome(int64 order_id, CsFailure *failure)
 	return state;
 }
 
+/* As what else it may be made, after it was submitted again; or NULL. */
+static char *
+made_as(int64 order_id)
+{
+	static CsStatement order_made_as = {
+		"SELECT external_id FROM cs_internal.order_made_as($1)", 1, {INT8OID}
+	};
+	Datum		value = Int64GetDatum(order_id);
+
+	return cs_state_run(&order_made_as, &value, NULL) > 0 ?
+		cs_work_column_text(SPI_tuptable, 0, 1) : NULL;
+}
+
 bool
 cs_outcome_of_order(int64 order_id, CsFailure *failure)
 {
 	const char *state = read_outcome(order_id, failure);
 	bool		is_cancelled = strcmp(state, "cancelled") == 0;
+	bool		stays = strcmp(state, "failed") != 0 && strcmp(state, "uncertain") != 0;
+	const char *other;
 
 	if (is_cancelled || strcmp(state, "cancelling") == 0 || strcmp(state, "queued") == 0 ||
 		strcmp(state, "sending") == 0)
@@ -59,9 +74,14 @@ cs_outcome_of_order(int64 order_id, CsFailure *failure)
 		/* Both could be made, if it cannot be cancelled. */
 		failure->hint = is_cancelled ? "Place it under a new external id." :
 			"Once it is cancelled, place it under a new external id; if it cannot be, ask for it again.";
-		return false;
+		stays = false;
 	}
-	return strcmp(state, "failed") != 0 && strcmp(state, "uncertain") != 0;
+
+	/* Under another external id it would be made twice. */
+	other = stays ? NULL : made_as(order_id);
+	if (other)
+		failure->hint = psprintf("It was submitted again as \"%s\".", other);
+	return stays;
 }
 
 /* The same of a cancellation that is not on its way any more. */

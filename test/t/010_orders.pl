@@ -103,6 +103,8 @@ is(query_state($node, 'SELECT ' . order('hub', 'poor')), 'PA402', 'for good unde
 is($node->safe_psql('postgres', q{SELECT state, replaces IS NOT NULL FROM cs_resubmit_order('poor', 'rich')}),
 	'queued|t', 'it is submitted again under another');
 wait_for_state($node, 'rich', 'placed');
+my (undef, undef, $refused) = $node->psql('postgres', 'SELECT ' . order('hub', 'poor'));
+like($refused, qr/HINT: +It was submitted again as "rich"\.$/m, 'and who calls for it is not advised to order it once more');
 
 # 429 and 503 with Retry-After were not processed.
 $sandbox->faults({ action => 'rate_limited', retry_after => 1, method => 'POST', path => '/v1/orders', times => 1 });

@@ -107,6 +107,8 @@ is(found(q{state = 'failed'}), '', 'one that failed for its caller is queued aga
 $node->safe_psql('postgres', q{UPDATE cs_internal.orders SET state = 'failed', is_final = true, path = 'queue' WHERE external_id = 'P-1 of 1';
 	SELECT cs_resubmit_order('P-1 of 1', 'P-1 again')});
 like(error($same), qr/^WARNING: .*; HINT:  It was submitted again as "P-1 again"\.$/, 'nor is it advised to submit again what was');
+like(found(q{state = 'cancelled', is_final = true, lost_at = now()}), qr/^ERROR:  .* was cancelled; .*; HINT:  It was submitted again as "P-1 again"\.$/,
+	'nor to order it under another external id');
 
 $node->stop;
 done_testing();
