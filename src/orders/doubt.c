@@ -116,6 +116,6 @@ cs_record_looked_up(CsTransfer *transfer)
 	{
 		cs_order_attempted(transfer, failure);
 		cs_count_failure();
-		cs_order_put_back(transfer, failure, cs_order_attempts(transfer->order_id));
+		cs_order_try_again(transfer, failure);
 	}
 }

@@ -78,6 +78,17 @@ resume();
 wait_for_state($node, 'unavailable', 'placed');
 is(seen('unavailable'), '2 0 1', 'a look-up that fails is tried again, and nothing is sent meanwhile');
 
+sent_long_ago('called for', 91, 'drop_after');
+$sandbox->faults({ action => 'status', status => 500, method => 'GET', path => '/orders$' });
+resume();
+is(query_state($node, qq{SET statement_timeout = '20s'; SELECT cs_create_order('[{"sku": "BC-3001-L-BLACK", "quantity": 1}]',
+	'{"name": "Jane Doe", "line1": "123 Main St", "city": "Brooklyn", "state": "NY", "postal_code": "11201", "country": "US"}', 'called for', NULL, 'hub')}),
+	'PA500', 'who calls for it does not wait as long as the partner cannot be asked');
+$sandbox->no_faults;
+resume();
+wait_for_state($node, 'called for', 'placed');
+is(seen('called for') =~ s/^\d+ //r, '0 1', 'it is found afterwards');
+
 sent_long_ago('unfiltered', 91, 'drop_before');
 $sandbox->faults({ action => 'body', method => 'GET', path => '/orders$', content_type => 'application/json', times => 3, text => '{"success": true,
 	"data": {"orders": [{"orderId": "o-1", "externalOrderId": "another"}], "page": 1, "pageSize": 100, "total": 1, "hasMore": false}}' });
