@@ -64,17 +64,20 @@ delay_cancelling(int64 order_id, const CsFailure *failure)
 		"SELECT cs_internal.order_delayed($1, $2, ROW($3, $4, $5, $6, $7)::cs_internal.order_error)",
 		2 + CS_ERROR_ARGS, {INT8OID, INTERVALOID, CS_ERROR_TYPES}
 	};
+	CsFailure	not_yet = *failure;
 	Datum		values[2 + CS_ERROR_ARGS];
 	char		nulls[2 + CS_ERROR_ARGS + 1] = "       ";
 	int64		after = DELAY_MS / 2;
 
+	if (not_yet.hint == NULL)
+		not_yet.hint = "The order stays to be cancelled, and the partner is asked again.";
 	after += (int64) pg_prng_uint64_range(&pg_global_prng_state, 0, DELAY_MS);
 	values[0] = Int64GetDatum(order_id);
 	values[1] = cs_work_interval(Max(after, failure->retry_after_ms));
-	cs_work_error(failure, values + 2, nulls + 2);
+	cs_work_error(&not_yet, values + 2, nulls + 2);
 	cs_state_run(&order_delayed, values, nulls);
 	cs_count_failure();
-	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, failure);
+	cs_waiters_answer(CS_HANDOFF_CANCEL, order_id, &not_yet);
 }
 
 /* cancelling → back: it is not going to be cancelled. */
