@@ -12,6 +12,8 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_control.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -57,6 +59,21 @@ at_transaction_end(XactEvent event, void *arg)
 		placed_in_transaction = false;
 }
 
+/*
+ * PostgreSQL lets the COMMIT of a transaction that has written nothing be lost
+ * in a crash, and would then say that it has rolled back.  This one has said
+ * that its order stays, so it writes something.
+ */
+static void
+log_placing(void)
+{
+	char		nothing = 0;
+
+	XLogBeginInsert();
+	XLogRegisterData(&nothing, sizeof(nothing));
+	(void) XLogInsert(RM_XLOG_ID, XLOG_NOOP);
+}
+
 static void
 remember_placing(void)
 {
@@ -65,6 +82,8 @@ remember_placing(void)
 	if (!registered)
 		RegisterXactCallback(at_transaction_end, NULL);
 	registered = true;
+	if (!placed_in_transaction)
+		log_placing();
 	placed_in_transaction = true;
 }
 

@@ -145,4 +145,12 @@ wait_for($node, q{SELECT count(*) = 0 FROM cs_orders WHERE external_id LIKE 'fas
 is(states('fast-%'), 'placed 4', 'a fast stop waits for the answers to what is on the wire');
 is(scalar(@orders = $sandbox->orders(api => 'cupsource-v1')), 4, 'and nothing is sent again');
 
+# A caller's COMMIT is on disk when he is told so, though his transaction has written nothing.
+$sandbox->settings(latency_ms => 0);
+$node->append_conf('postgresql.conf', "wal_writer_delay = '10s'\n");
+$node->reload;
+$node->psql('postgres', enqueue('hub', 'committed') =~ s/enqueue/create/r . q{; COPY (SELECT) TO PROGRAM 'kill -KILL $PPID'});
+wait_for($node, q{SELECT caller_xids IS NULL OR lost_at IS NOT NULL FROM cs_internal.orders WHERE external_id = 'committed'});
+is(journal($node, 'committed'), 'queued sending placed', 'after a crash the order of a caller who has committed is kept');
+
 done_testing();
