@@ -43,17 +43,15 @@ read_outcome(int64 order_id, CsFailure *failure)
 	return state;
 }
 
-/* As what else it may be made, after it was submitted again; or NULL. */
+/* What to do if it was submitted again; else NULL. */
 static char *
-made_as(int64 order_id)
+read_advice(int64 order_id)
 {
-	static CsStatement order_made_as = {
-		"SELECT external_id FROM cs_internal.order_made_as($1)", 1, {INT8OID}
-	};
+	static CsStatement order_advice = {"SELECT cs_internal.order_advice($1)", 1, {INT8OID}};
 	Datum		value = Int64GetDatum(order_id);
 
-	return cs_state_run(&order_made_as, &value, NULL) > 0 ?
-		cs_work_column_text(SPI_tuptable, 0, 1) : NULL;
+	cs_state_run(&order_advice, &value, NULL);
+	return cs_work_column_text(SPI_tuptable, 0, 1);
 }
 
 bool
@@ -62,7 +60,7 @@ cs_outcome_of_order(int64 order_id, CsFailure *failure)
 	const char *state = read_outcome(order_id, failure);
 	bool		is_cancelled = strcmp(state, "cancelled") == 0;
 	bool		stays = strcmp(state, "failed") != 0 && strcmp(state, "uncertain") != 0;
-	const char *other;
+	char	   *advice;
 
 	if (is_cancelled || strcmp(state, "cancelling") == 0 || strcmp(state, "queued") == 0 ||
 		strcmp(state, "sending") == 0)
@@ -77,10 +75,10 @@ cs_outcome_of_order(int64 order_id, CsFailure *failure)
 		stays = false;
 	}
 
-	/* Under another external id it would be made twice. */
-	other = stays ? NULL : made_as(order_id);
-	if (other)
-		failure->hint = psprintf("It was submitted again as \"%s\".", other);
+	/* Under another external id it would be made twice, under its own not at all. */
+	advice = stays ? NULL : read_advice(order_id);
+	if (advice)
+		failure->hint = advice;
 	return stays;
 }
 

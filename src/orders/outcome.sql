@@ -77,26 +77,39 @@ END $$;
 COMMENT ON FUNCTION cs_internal.order_stored_error(bigint) IS 'The failure that an order ended with.';
 REVOKE ALL ON FUNCTION cs_internal.order_stored_error(bigint) FROM PUBLIC;
 
+-- What is to be done about an order that was submitted again, whatever became of it before.
+CREATE FUNCTION cs_internal.order_advice(order_id bigint) RETURNS text
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN coalesce(
+    (SELECT format('It was submitted again as "%s".', m.external_id) FROM cs_internal.order_made_as(order_id) AS m),
+    (SELECT format('Use cs_resubmit_order(%s, ...) to have it sent under a new external id.', order_id)
+       FROM cs_internal.order_kin(order_id) AS k (id) WHERE k.id > order_id LIMIT 1));
+END $$;
+COMMENT ON FUNCTION cs_internal.order_advice(bigint) IS
+'The hint for whoever wants an order that was submitted again: as what, or, if that came to nothing, that it can be once more. NULL: it was not.';
+REVOKE ALL ON FUNCTION cs_internal.order_advice(bigint) FROM PUBLIC;
+
 -- Not an error: a trigger for updates may fire for its row at any time.
 CREATE FUNCTION cs_internal.order_not_wanted(order_id bigint) RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   old cs_internal.orders;
   is_cancelling boolean;
-  made_as text;
+  advice text;
 BEGIN
   SELECT * INTO old FROM cs_internal.orders AS t
    WHERE t.id = order_id AND (t.state IN ('failed', 'rejected', 'cancelling', 'cancelled', 'uncertain')
                               OR t.state IN ('queued', 'sending') AND t.cancel_requested_at IS NOT NULL);
   IF FOUND THEN
     is_cancelling := old.state IN ('queued', 'sending', 'cancelling');
-    made_as := (SELECT m.external_id FROM cs_internal.order_made_as(order_id) AS m);
+    advice := cs_internal.order_advice(order_id);
     RAISE WARNING USING
       MESSAGE = format('order "%s" on server "%s" is %s and is not queued again', old.external_id, old.server,
         CASE WHEN is_cancelling THEN 'being cancelled' ELSE old.state END),
       DETAIL = coalesce((old.error).message, format('It is order %s in cs_orders.', old.id)),
       HINT = CASE
-        WHEN made_as IS NOT NULL THEN format('It was submitted again as "%s".', made_as)
+        WHEN advice IS NOT NULL THEN advice
         WHEN is_cancelling
           THEN format('Once it is cancelled, use cs_resubmit_order(%s, ...) to have it sent under a new external id.', old.id)
         WHEN old.state = 'uncertain' THEN format('Look for it at the partner, then use cs_resolve_order(%s, ...).', old.id)

@@ -307,8 +307,7 @@ BEGIN
         CASE old.state WHEN 'cancelled' THEN 'was' ELSE 'is being' END),
       DETAIL = format('It is order %s in cs_orders; the transaction that placed it rolled back.', old.id),
       HINT = CASE WHEN old.state = 'cancelled' THEN
-          coalesce((SELECT format('It was submitted again as "%s".', m.external_id) FROM cs_internal.order_made_as(order_id) AS m),
-                   'Place it under a new external id.')
+          coalesce(cs_internal.order_advice(order_id), 'Place it under a new external id.')
         ELSE 'Once it is cancelled, place it under a new external id; if it cannot be, ask for it again.' END;
   END IF;
   UPDATE cs_internal.orders AS t

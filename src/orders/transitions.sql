@@ -507,6 +507,7 @@ DECLARE
   old record;
   new_state text;
   said cs_internal.order_error;
+  advice text;
 BEGIN
   SELECT * INTO old FROM cs_internal.orders AS t WHERE t.id = order_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -533,10 +534,12 @@ BEGIN
   END IF;
   IF action = 'retry' AND old.is_final THEN
     PERFORM cs_internal.order_not_replaced(order_id);
+    advice := cs_internal.order_advice(order_id);
     RAISE EXCEPTION USING ERRCODE = 'PA012',
-      MESSAGE = format('order "%s" was refused for good', old.external_id),
+      MESSAGE = format(CASE WHEN advice IS NULL THEN 'order "%s" was refused for good' ELSE 'order "%s" was submitted again' END,
+                       old.external_id),
       DETAIL = coalesce((old.error).message, 'There is no message.'),
-      HINT = 'The partner answers the same to this external id for ever. Use cs_resubmit_order with a new one.';
+      HINT = coalesce(advice, 'The partner answers the same to this external id for ever. Use cs_resubmit_order with a new one.');
   END IF;
   IF action = 'failed' THEN
     -- What the last attempt left open is known now.

@@ -13,7 +13,7 @@ CREATE FUNCTION pg_temp.call_po(external_id text) RETURNS text LANGUAGE sql AS $
 CREATE FUNCTION pg_temp.become(which text, state text) RETURNS void LANGUAGE sql AS $$
   UPDATE cs_internal.orders AS o SET state = become.state WHERE o.external_id = which $$;
 
-SELECT plan(36);
+SELECT plan(39);
 
 SELECT pg_temp.queue_po('po'), pg_temp.become('po', 'failed');
 SELECT is((SELECT state FROM cs_resubmit_order('po', 'po-2')), 'queued', 'a failed order is submitted again');
@@ -34,7 +34,11 @@ SELECT is(pg_temp.queue_po('po'), 'failed', 'also if it was called for the first
 SELECT pg_temp.become('po-2', 'placed');
 SELECT throws_ok($$SELECT cs_resubmit_order('po', 'po-3')$$, 'PA012', NULL, 'placed, it stays the one');
 SELECT pg_temp.become('po-2', 'cancelled');
-SELECT is((SELECT state FROM cs_resubmit_order('po', 'po-3')), 'queued', 'cancelled, it is not');
+SELECT throws_ok($$SELECT cs_resolve_order('po', 'retry')$$, 'PA012', 'order "po" was submitted again', 'cancelled, its first name stays used up');
+SELECT is(cs_internal.order_advice(id), format('Use cs_resubmit_order(%s, ...) to have it sent under a new external id.', id),
+  'not because of what the partner has said to it') FROM cs_internal.orders WHERE external_id = 'po';
+SELECT is((SELECT state FROM cs_resubmit_order('po', 'po-3')), 'queued', 'but there may be a third');
+SELECT is(cs_internal.order_advice(id), 'It was submitted again as "po-3".', 'of which is told then') FROM cs_internal.orders WHERE external_id = 'po';
 SELECT throws_ok($$SELECT cs_resubmit_order('po', 'po-4')$$, 'PA012', 'order "po" was submitted again as "po-3"', 'but the next is');
 
 -- A cancelled one is not queued again by its own name either.
