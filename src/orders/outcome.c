@@ -121,6 +121,27 @@ settle(CsHandoffKind kind, bool (*outcome) (int64 order_id, CsFailure *failure))
 	}
 }
 
+/* Of queued ones; those on the wire are found locked when they are recorded. */
+static void
+tell_locked(CsHandoffKind kind)
+{
+	static CsStatement orders_locked = {
+		"SELECT * FROM cs_internal.orders_locked($1)", 1, {INT8ARRAYOID}
+	};
+	Datum		value = cs_waiters_orders(kind);
+	uint64		nrows = cs_state_run(&orders_locked, &value, NULL);
+	SPITupleTable *rows = SPI_tuptable;
+
+	for (uint64 row = 0; row < nrows; row++)
+	{
+		CsFailure	failure = {CS_FAILURE_REFUSED, CS_DELIVERY_NOT_SENT};
+		bool		isnull;
+
+		failure.sqlstate = ERRCODE_LOCK_NOT_AVAILABLE;
+		cs_outcome_locked(DatumGetInt64(cs_work_column(rows, row, 1, &isnull)), &failure);
+	}
+}
+
 void
 cs_outcomes_tell(void)
 {
@@ -128,6 +149,8 @@ cs_outcomes_tell(void)
 		return;
 	settle(CS_HANDOFF_CREATE, cs_outcome_of_order);
 	settle(CS_HANDOFF_CANCEL, outcome_of_cancelling);
+	tell_locked(CS_HANDOFF_CREATE);
+	tell_locked(CS_HANDOFF_CANCEL);
 }
 
 void

@@ -65,6 +65,23 @@ COMMENT ON FUNCTION cs_internal.orders_decided(bigint[], boolean) IS
 'Which of these orders are neither queued nor being sent; or, to_cancelled, which are not going to be cancelled any more.';
 REVOKE ALL ON FUNCTION cs_internal.orders_decided(bigint[], boolean) FROM PUBLIC;
 
+CREATE FUNCTION cs_internal.orders_locked(ids bigint[]) RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  overdue bigint[] := ARRAY(SELECT o.id FROM cs_internal.orders AS o
+                             WHERE o.id = ANY (ids) AND o.state = 'queued'
+                               AND o.next_attempt_at < clock_timestamp() - interval '2 s');
+BEGIN
+  RETURN QUERY
+  WITH free AS (
+    SELECT o.id FROM cs_internal.orders AS o WHERE o.id = ANY (overdue) FOR NO KEY UPDATE SKIP LOCKED
+  )
+  SELECT u.id FROM unnest(overdue) AS u (id) WHERE NOT EXISTS (SELECT FROM free AS f WHERE f.id = u.id);
+END $$;
+COMMENT ON FUNCTION cs_internal.orders_locked(bigint[]) IS
+'Which of these orders were to be sent two seconds ago, and are locked by a transaction that has not ended.';
+REVOKE ALL ON FUNCTION cs_internal.orders_locked(bigint[]) FROM PUBLIC;
+
 CREATE FUNCTION cs_internal.order_stored_error(order_id bigint)
 RETURNS TABLE (state text, sqlstate text, code text, message text, detail text, hint text)
 LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -154,4 +154,13 @@ $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activi
 end_of($other);
 is($node->safe_psql('postgres', "SELECT state FROM cs_create_order($content, 'shared')"), 'placed', 'afterwards he gets it');
 is($sandbox->count(@posts), 1, 'it was sent once');
+
+$sandbox->faults({ action => 'rate_limited', retry_after => 2, @posts[0, 1], path => '/orders$', times => 1 });
+$caller = begin_statement("SELECT cs_create_order($content, 'kept')");
+wait_for_state($node, 'kept', 'queued');
+$other = begin_statement("BEGIN; SELECT cs_enqueue_order($content, 'kept'); SELECT pg_sleep(60)");
+like(end_of($caller), $locked, 'nor for one that waits for its next try');
+$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'});
+end_of($other);
+is($node->safe_psql('postgres', "SELECT state FROM cs_create_order($content, 'kept')"), 'placed', 'afterwards he gets it');
 done_testing();
