@@ -9,6 +9,7 @@
 
 #include "src/base/state.h"
 #include "src/wire/http.h"
+#include "src/wire/json.h"
 
 PG_FUNCTION_INFO_V1(cs_sql_version);
 
@@ -20,6 +21,6 @@ Datum
 cs_sql_version(PG_FUNCTION_ARGS)
 {
 	cs_require_preload();
-	PG_RETURN_TEXT_P(cstring_to_text(psprintf("cupsource %s, %s", CUPSOURCE_VERSION,
-											  cs_http_library())));
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf("cupsource %s, %s, json-c/%s", CUPSOURCE_VERSION,
+											  cs_http_library(), cs_json_library())));
 }

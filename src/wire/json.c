@@ -421,3 +421,9 @@ cs_json_text(const CsJson *value)
 	write_value(&out, node(value));
 	return out.data;
 }
+
+const char *
+cs_json_library(void)
+{
+	return json_c_version();
+}

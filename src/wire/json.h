@@ -81,4 +81,7 @@ extern bool cs_json_truth(const CsJson *value, bool *truth);
 /* Compact JSON text of a value (UTF-8), palloc'd. */
 extern char *cs_json_text(const CsJson *value);
 
+/* json-c's version, as it runs. */
+extern const char *cs_json_library(void);
+
 #endif							/* CS_WIRE_JSON_H */

@@ -10,7 +10,7 @@ use Test::More;
 my $node = cupsource_node('loaded');
 
 like($node->safe_psql('postgres', 'SELECT cs_version()'),
-	qr{^cupsource \d+\.\d+\.\d+, .*libcurl/[0-9.]+ .*OpenSSL/}, 'the version names the libraries');
+	qr{^cupsource \d+\.\d+\.\d+, .*libcurl/[0-9.]+ .*OpenSSL/.*, json-c/[0-9.]+$}, 'the version names the libraries');
 
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 is($node->safe_psql('other', q{
