@@ -106,10 +106,15 @@ CREATE FUNCTION pg_temp.columns(relation oid, heading text) RETURNS text LANGUAG
     FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
 $$;
 
+-- Rows that are no view's are shown with the first function that returns them.
 CREATE FUNCTION pg_temp.entry(o objects) RETURNS text LANGUAGE sql AS $$
   SELECT CASE o.kind
     WHEN 'r' THEN format(E'*View.* %s\n\n%s\n', pg_temp.prose(o.comment, o.name), pg_temp.columns(o.oid, o.name))
-    ELSE format(E'```\n%s\n```\n\n%s\n', pg_temp.signature(o), pg_temp.prose(o.comment, o.name)) END
+    ELSE format(E'```\n%s\n```\n\n%s\n', pg_temp.signature(o), pg_temp.prose(o.comment, o.name))
+      || coalesce((SELECT E'\n' || pg_temp.columns(t.typrelid, o.name) || E'\n'
+                     FROM pg_proc AS p JOIN pg_type AS t ON t.oid = p.prorettype AND t.typnamespace = 'cs_internal'::regnamespace
+                    WHERE p.oid = o.oid AND p.oid = (SELECT min(f.oid) FROM objects AS f WHERE f.name = o.name AND f.kind <> 'r')), '')
+    END
 $$;
 
 -- A setting's value with its unit.

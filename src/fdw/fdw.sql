@@ -24,6 +24,6 @@ HANDLER cs_internal.cs_fdw_handler
 VALIDATOR cs_internal.cs_fdw_validator;
 COMMENT ON FOREIGN DATA WRAPPER cupsource IS
 'Accounts at wholesale partners. Server options: api (required: cupsource-v1, cupsource-v2 or customhub-v1), environment, rate_limit, '
-'refresh_interval, poll_interval, concurrency, retry_uncertain; for superusers base_url, auth_url, ca_file. '
+'refresh_interval, detail_budget, poll_interval, concurrency, retry_uncertain; for superusers base_url, auth_url, ca_file. '
 'User mapping options: api_key, secret_key, webhook_secret; for superusers api_key_file, secret_key_file, webhook_secret_file. '
 'Foreign tables: IMPORT FOREIGN SCHEMA api; option resource, and pushdown, and the filters that the resource has.';

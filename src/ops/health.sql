@@ -50,12 +50,7 @@ CREATE VIEW @extschema@.cs_stat_orders WITH (security_barrier) AS
        FROM cs_internal.orders AS o
       WHERE o.server = m.server AND o.failing_since < now() - interval '1 hour' AND o.poll_at IS NOT NULL) AS n;
 COMMENT ON VIEW @extschema@.cs_stat_orders IS
-'Per server: how many orders wait to be sent, or are on the wire, and since when the oldest (waiting, oldest_at); how '
-'many belong to another cluster, of those and of the placed ones that would be followed (held); of how many the outcome is unknown, and since when (uncertain, '
-'uncertain_since); when the first of those that wait is to go out (due_at; NULL: none waits); how many that were queued failed '
-'within the last day and were not seen to since (failed, failed_since, and the local id of the first: first_failed); of how many '
-'the partner has told nothing for more than an hour, though it was asked (not_followed, not_followed_since, first_not_followed). '
-'Figures only; visible as cs_stat_requests is.';
+'How the orders of each server stand, in figures; visible as cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_orders TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_stat_catalogs WITH (security_barrier) AS
@@ -68,8 +63,7 @@ CREATE VIEW @extschema@.cs_stat_catalogs WITH (security_barrier) AS
        FROM pg_options_to_table(m.options) AS x WHERE x.option_name = 'refresh_interval') AS i
    WHERE r.server IS NOT NULL OR i.every IS NOT NULL;
 COMMENT ON VIEW @extschema@.cs_stat_catalogs IS
-'Servers whose catalogue is, or is to be, cached: how often (every: the server option refresh_interval), when it was '
-'last complete, and the error, if a refresh has failed since. Visible as cs_stat_requests is.';
+'Servers whose catalogue is, or is to be, cached, and how fresh it is. Visible as cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_catalogs TO PUBLIC;
 
 CREATE VIEW cs_internal.health_processes WITH (security_barrier) AS

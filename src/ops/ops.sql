@@ -51,9 +51,7 @@ CREATE VIEW @extschema@.cs_stat_requests WITH (security_barrier) AS
       OR EXISTS (SELECT FROM cs_internal.visible_servers AS v
                   WHERE v.server OPERATOR(pg_catalog.=) s.server);
 COMMENT ON VIEW @extschema@.cs_stat_requests IS
-'Requests since the first start of the server, its last crash or cs_stat_reset(), one row per server and endpoint of this database; every attempt counts. '
-'errors is the sum of: refused_4xx (without 429), rate_limited_429, refused_5xx, not_sent (no address, no connection, no TLS, or the own limiter), timeouts, malformed (answers that could not be used) and other_failures. '
-'Times in milliseconds, bytes as on the wire; limiter_ms is the time waited for the account''s budget, which total_ms does not contain. '
+'Requests since the first start of the server, its last crash or cs_stat_reset(), one row per server and endpoint of this database. '
 'Shows the servers on which the user has USAGE, and all to members of pg_read_all_stats.';
 GRANT SELECT ON @extschema@.cs_stat_requests TO PUBLIC;
 
@@ -97,13 +95,8 @@ CREATE VIEW @extschema@.cs_stat_accounts WITH (security_barrier) AS
     FROM cs_internal.stat_accounts() AS a
     JOIN cs_internal.monitored_servers AS m ON m.server OPERATOR(pg_catalog.=) a.server;
 COMMENT ON VIEW @extschema@.cs_stat_accounts IS
-'Accounts that this database has used since the start of the server: one row per server and key (account tells the keys '
-'of a server apart). rate_limit: requests a minute that this cluster may use, 0 for any number; used: of them, in the '
-'last minute, by all databases; waiting: requests that wait for the next; paused_ms: the partner has asked for a pause '
-'(429). clock_skew_ms: the partner''s clock minus ours, by its last Date header, to half a second. answered_at, '
-'failed_at: the last request with and without a usable answer; failures_in_a_row: since the last answer; '
-'unauthorized_at: the credentials were refused (401, 403) and not taken since. What went wrong with other options than '
-'the server and the mapping have now is forgotten. Visible as cs_stat_requests is.';
+'Accounts that this database has used since the start of the server: one row per server and key. '
+'What went wrong with other options than the server and the mapping have now is forgotten. Visible as cs_stat_requests is.';
 GRANT SELECT ON @extschema@.cs_stat_accounts TO PUBLIC;
 
 CREATE FUNCTION @extschema@.cs_stat_reset() RETURNS pg_catalog.void
@@ -141,7 +134,5 @@ CREATE VIEW @extschema@.cs_stat_workers WITH (security_barrier) AS
       OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW @extschema@.cs_stat_workers IS
 'The processes of cupsource: the launcher, and the worker of each database that has, or may come to have, something to send. '
-'pid and started_at are NULL while none runs: for the launcher that means a standby, or a server that had no room for it (max_worker_processes); for a worker that there is nothing to do before due_at. '
-'in_flight are requests on the wire, orders_sent and failures count since the worker''s start. '
 'Shows the launcher and this database, and all databases to members of pg_read_all_stats.';
 GRANT SELECT ON @extschema@.cs_stat_workers TO PUBLIC;

@@ -51,7 +51,5 @@ CREATE VIEW @extschema@.cs_progress WITH (security_barrier) AS
      SELECT pg_catalog.round((p.done::pg_catalog.float8
               OPERATOR(pg_catalog./) NULLIF(p.seconds, 0))::pg_catalog.numeric, 2) AS rate) AS n;
 COMMENT ON VIEW @extschema@.cs_progress IS
-'What is going on. A row per running refresh: phase list, then details (CustomHub); done and total in rows, rate per second of this session and phase (since), '
-'also after a resume; waited: for the account''s budget, in the whole run; time_left at this rate. And, while orders wait to be sent that one may see, a row for '
-'the queue: done were sent since the worker has had any on the wire, total with those that wait. NULL: not known (yet).';
+'What is going on: a row per running refresh, and one for orders while some wait to be sent that one may see. NULL: not known (yet).';
 GRANT SELECT ON @extschema@.cs_progress TO PUBLIC;

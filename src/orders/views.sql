@@ -24,10 +24,8 @@ CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
     FROM cs_internal.all_orders AS o
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server;
 COMMENT ON VIEW @extschema@.cs_orders IS
-'Every order that was queued or placed from this database. state: queued, sending, placed, approved, in_production, '
-'shipped, delivered, rejected, failed, uncertain, cancelling, cancelled, orphaned; remote_status: the partner''s own '
-'word. Money in major units of currency. error_…: the last failure, also why a '
-'placed order cannot be followed, until it can be; raw: the partner''s last answer. INSERT of '
+'Every order that was queued or placed from this database. Money in major units of currency. error_…: the last '
+'failure, also why a placed order cannot be followed, until it can be. INSERT of '
 '(server, external_id, lines, ship_to, options) queues an order in the current transaction. cs_orders() asks the partner.';
 COMMENT ON COLUMN @extschema@.cs_orders.path IS 'queue: sent after COMMIT; call: cs_create_order, sent at once.';
 COMMENT ON COLUMN @extschema@.cs_orders.replaces IS 'The order that this one was submitted again for (cs_resubmit_order).';
@@ -60,8 +58,7 @@ CREATE VIEW @extschema@.cs_order_events WITH (security_barrier) AS
        FROM cs_internal.order_events AS h
       WHERE h.order_id OPERATOR(pg_catalog.=) o.id) AS e;
 COMMENT ON VIEW @extschema@.cs_order_events IS
-'The history of each order. source local: a state entered here, or designs_added, by whom; remote: the partner''s own events[] or webhooks, each '
-'once. Order by at, id.';
+'The history of each order, here and at the partner. Order by at, id.';
 GRANT SELECT ON @extschema@.cs_order_events TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_order_attempts WITH (security_barrier) AS
@@ -71,8 +68,7 @@ CREATE VIEW @extschema@.cs_order_attempts WITH (security_barrier) AS
     JOIN cs_internal.orders AS o ON o.id OPERATOR(pg_catalog.=) a.order_id
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server;
 COMMENT ON VIEW @extschema@.cs_order_attempts IS
-'Each request that was to place an order. status: HTTP status, NULL if none came; delivery: not_sent (for certain), '
-'answered, unknown (it may have arrived); failure: what kind of failure, none for success.';
+'Each request that was to place an order, with what came of it.';
 GRANT SELECT ON @extschema@.cs_order_attempts TO PUBLIC;
 
 CREATE VIEW @extschema@.cs_shipments WITH (security_barrier) AS

@@ -12,10 +12,7 @@ CREATE VIEW @extschema@.cs_webhook_events WITH (security_barrier) AS
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) e.server
     LEFT JOIN cs_internal.orders AS o ON o.id OPERATOR(pg_catalog.=) e.order_id;
 COMMENT ON VIEW @extschema@.cs_webhook_events IS
-'Every event that a partner''s webhook brought, once however often it was delivered. at: when it happened, by the '
-'partner''s clock; event_id: the partner''s, or the payload''s SHA-256. outcome: applied (to order_id), waiting (for the '
-'order that it names by remote_id, or by a number that exactly one has), kept (it names no order). problem: fields of the '
-'payload that could not be read.';
+'Every event that a partner''s webhook brought, once however often it was delivered.';
 GRANT SELECT ON @extschema@.cs_webhook_events TO PUBLIC;
 
 CREATE FUNCTION @extschema@.cs_register_webhook(url text, events text[] DEFAULT NULL, server text DEFAULT NULL,

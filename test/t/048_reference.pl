@@ -31,5 +31,13 @@ SELECT pg_describe_object(d.classid, d.objid, 0)
  WHERE d.deptype = 'e' AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass)
    AND coalesce(obj_description(d.objid, d.classid::regclass::text::name), '') = ''
 SQL
+is($node->safe_psql('postgres', <<'SQL'), '', 'and every column of a public view, or of the rows that a function returns');
+SELECT pg_describe_object('pg_class'::regclass, c.oid, a.attnum)
+  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+ WHERE (c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace AND c.relname LIKE 'cs\_%'
+        OR c.oid IN (SELECT t.typrelid FROM pg_type AS t JOIN pg_proc AS p ON p.prorettype = t.oid
+                      WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'cs\_%' AND t.typtype = 'c'))
+   AND col_description(c.oid, a.attnum) IS NULL
+SQL
 $node->stop;
 done_testing;
