@@ -11,6 +11,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
@@ -128,17 +129,32 @@ argument_filters(FunctionCallInfo fcinfo, const LiveFunction *function, CsArgume
 	return n;
 }
 
-static const CsResource *
-find_resource(const CsAccount *account, const char *name)
+/* The titles of the APIs that have a resource, separated by commas. */
+static char *
+list_apis_with(const char *name)
 {
-	const CsResource *resource = cs_api_resource(account->api, name);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; cs_apis[i]; i++)
+		if (cs_api_resource(cs_apis[i], name))
+			appendStringInfo(&list, "%s%s", list.len > 0 ? ", " : "", cs_apis[i]->title);
+	return list.data;
+}
+
+static const CsResource *
+find_resource(const CsAccount *account, const LiveFunction *function)
+{
+	const CsResource *resource = cs_api_resource(account->api, function->resource);
 
 	if (resource == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("%s, the API of server \"%s\", has no resource \"%s\"",
-						account->api->title, account->server, name),
-				 errhint("The cached views cs_products and cs_variations have the catalogues of all accounts.")));
+						account->api->title, account->server, function->resource),
+				 errhint("%s has it.%s", list_apis_with(function->resource),
+						 function == &balance_function ? "" :
+						 " The cached views cs_products and cs_variations have the catalogues of all accounts.")));
 	return resource;
 }
 
@@ -149,7 +165,7 @@ read_rows(const LiveFunction *function, FunctionCallInfo fcinfo, MemoryContext c
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	CsAccount  *account = argument_account(fcinfo, function->server, cxt);
-	const CsResource *resource = find_resource(account, function->resource);
+	const CsResource *resource = find_resource(account, function);
 	int64		left = argument_max_rows(fcinfo, function->max_rows);
 	CsArgument	arguments[MAX_ARGUMENTS];
 	int			narguments = argument_filters(fcinfo, function, arguments);
@@ -355,7 +371,7 @@ read_model(ProductSearch *search, CsAccount *account, const CsResource *resource
 	CsPager    *pager = cs_pager_begin(cxt, account, resource, &argument, 1, NULL, 0,
 									   CS_PRIORITY_LIVE, false);
 	const CsPage *page = cs_pager_next(pager);
-	CsRowReader *variations = cs_rows_reader(find_resource(account, "variations"), tupdesc,
+	CsRowReader *variations = cs_rows_reader(find_resource(account, &variations_function), tupdesc,
 											 account->server);
 
 	cs_rows_each(variations, page->document, -1, add_variation, search);
@@ -402,7 +418,7 @@ read_product(const LiveFunction *function, FunctionCallInfo fcinfo, MemoryContex
 	if (resource)
 		read_model(&search, account, resource, cxt);
 	else
-		find_in_list(&search, account, find_resource(account, "products"), cxt);
+		find_in_list(&search, account, find_resource(account, &products_function), cxt);
 	if (!search.found)
 		ereport(ERROR,
 				(errcode(cs_errcode_status(404)),

@@ -191,7 +191,7 @@ BEGIN
     END IF;
     RAISE invalid_parameter_value USING
       MESSAGE = format('SKU "%s" is not in the cached catalogue%s', $1, ' of server "' || wanted || '"'),
-      HINT = 'Use CALL cs_refresh_catalog() if it is new.';
+      HINT = format('Use CALL cs_refresh_catalog(%s if it is new.', coalesce(quote_literal(wanted) || ')', '...) of its server'));
   ELSIF item.found > 1 AND item.one = item.other THEN
     RAISE ambiguous_parameter USING
       MESSAGE = format('server "%s" has more than one product with SKU "%s"', item.one, $1),
@@ -222,7 +222,8 @@ BEGIN
     IF charge.methods = 0 THEN
       RAISE invalid_parameter_value USING
         MESSAGE = format('SKU "%s" cannot be printed at placement "%s"%s', $1, place, ' with method "' || $3 || '"'),
-        HINT = 'The placements and methods of its model are in cs_print_methods.';
+        HINT = CASE WHEN item.variation_id = item.product_id THEN 'It has one price: leave out "placements".'
+                    ELSE 'The placements and methods of its model are in cs_print_methods.' END;
     ELSIF charge.prices > 1 THEN
       RAISE ambiguous_parameter USING
         MESSAGE = format('the charge at placement "%s" depends on the print method', place),

@@ -333,6 +333,9 @@ extern const CsShownTable cs_shown_tables[];
 /* NULL if the resource is not shown as a table. */
 extern const CsShownTable *cs_shown_table(const char *resource);
 
+/* The names of an API's resources that are shown, separated by commas. */
+extern char *cs_shown_resources(const CsApi *api);
+
 /* A view's columns. */
 typedef struct CsViewColumn
 {

@@ -131,6 +131,26 @@ has_table(const CsApi *api, const CsShownTable *shown)
 		(strcmp(shown->resource, "orders") == 0 && api->orders->create_path != NULL);
 }
 
+/* What is shown of an API, by its tables' names or by the resources', separated by commas. */
+static char *
+list_shown(const CsApi *api, bool resources)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (const CsShownTable *shown = cs_shown_tables; shown->resource; shown++)
+		if (has_table(api, shown))
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "",
+							 resources ? shown->resource : shown->name);
+	return names.data;
+}
+
+char *
+cs_shown_resources(const CsApi *api)
+{
+	return list_shown(api, true);
+}
+
 /* Whoever limits the import to a table wants it. */
 static void
 check_limit(const ImportForeignSchemaStmt *statement, const CsApi *api)
@@ -142,21 +162,15 @@ check_limit(const ImportForeignSchemaStmt *statement, const CsApi *api)
 	foreach(cell, statement->table_list)
 	{
 		const char *name = lfirst_node(RangeVar, cell)->relname;
-		StringInfoData names;
 		bool		known = false;
 
-		initStringInfo(&names);
 		for (const CsShownTable *shown = cs_shown_tables; shown->resource; shown++)
-			if (has_table(api, shown))
-			{
-				known |= strcmp(shown->name, name) == 0;
-				appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", shown->name);
-			}
+			known |= has_table(api, shown) && strcmp(shown->name, name) == 0;
 		if (!known)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 					 errmsg("%s has no table \"%s\"", api->title, name),
-					 errhint("Its tables are: %s.", names.data)));
+					 errhint("Its tables are: %s.", list_shown(api, false))));
 	}
 }
 

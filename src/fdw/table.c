@@ -125,8 +125,7 @@ cs_table_get(Oid relid)
 				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 				 errmsg("%s, the API of server \"%s\", has no resource \"%s\" that can be read",
 						table->api->title, table->server, table->resource),
-				 errhint("IMPORT FOREIGN SCHEMA api FROM SERVER %s makes tables of all it has.",
-						 quote_identifier(table->server))));
+				 errhint("Its resources are: %s.", cs_shown_resources(table->api))));
 	find_resources(table);
 	foreach(cell, foreign->options)
 	{

@@ -91,7 +91,7 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = format('the order cannot be estimated from the cached catalogue of server "%s"', account),
       DETAIL = unpriced,
-      HINT = 'Use CALL cs_refresh_catalog() if the catalogue may be old.';
+      HINT = format('Use CALL cs_refresh_catalog(%L) if the catalogue may be old.', account);
   ELSIF currencies > 1 THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'the items of the order have prices in more than one currency';

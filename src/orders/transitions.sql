@@ -521,7 +521,9 @@ BEGIN
   END IF;
   IF NOT (old.state = 'uncertain' OR old.state = 'failed' AND action <> 'failed'
           OR old.state = 'placed' AND action = 'placed' AND old.fetched_at IS NULL) THEN
-    PERFORM cs_internal.order_refuse(order_id, new_state, 'An order is resolved while it is uncertain or has failed.');
+    PERFORM cs_internal.order_refuse(order_id, new_state,
+      CASE WHEN old.state = 'failed' THEN 'It is failed already. Use placed or retry if it is not to stay so.'
+           ELSE 'An order is resolved while it is uncertain or has failed.' END);
   END IF;
   -- No backslash: what that means is up to the session's standard_conforming_strings.
   IF action = 'placed' AND coalesce(found_id, '') !~ '[^[:space:]]' THEN

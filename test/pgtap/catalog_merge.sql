@@ -1,7 +1,7 @@
 -- What a page does to the cached catalogue: nothing when nothing changed, and
 -- otherwise exactly what changed.
 BEGIN;
-SELECT plan(73);
+SELECT plan(78);
 
 -- One product in short: the rest is NULL.
 CREATE FUNCTION item(id text, fingerprint bigint, price numeric DEFAULT 0.14, name text DEFAULT 'Cup')
@@ -157,6 +157,24 @@ UPDATE cs_internal.variations SET blank_cost = NULL WHERE sku = 'V-v1';
 SELECT is(cs_item_cost('V-v1', '{width1,width2}', 'DTF'), NULL, 'without a blank cost nothing is known of the whole');
 SELECT is(cs_item_cost('V-v1'), NULL, 'nor of the item alone');
 SELECT is(cs_item_cost('SKU-c'), 0.13, 'while a cup costs its unit price');
+-- What hints advise can be typed as it stands, and helps.
+CREATE FUNCTION pg_temp.advice(question text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  advice text;
+BEGIN
+  EXECUTE 'SELECT ' || question;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS advice = PG_EXCEPTION_HINT;
+  RETURN advice;
+END $$;
+CREATE USER MAPPING FOR CURRENT_USER SERVER shop OPTIONS (api_key 'k');
+SELECT is(pg_temp.advice(question), advice, question) FROM (VALUES
+  ($$ cs_item_cost('NO-1', server => 'hub') $$, 'Use CALL cs_refresh_catalog(''hub'') if it is new.'),
+  ($$ cs_item_cost('NO-1') $$, 'Use CALL cs_refresh_catalog(...) of its server if it is new.'),
+  ($$ cs_item_cost('SKU-c', '{width1}') $$, 'It has one price: leave out "placements".'),
+  ($$ cs_balance('shop') $$, 'CustomHub v1 has it.'),
+  ($$ cs_models(server => 'shop') $$, 'CustomHub v1 has it. The cached views cs_products and cs_variations have the catalogues of all accounts.')) AS q (question, advice);
 
 -- ---- Where a run goes on ----
 SELECT FROM cs_internal.refresh_begin('hub', false, 1);

@@ -210,6 +210,7 @@ SELECT is(pg_temp.advice(format(call, pg_temp.order_in(state))), advice, format(
                ($$cs_internal.order_cancel(%s, 'erp')$$, 'failed', 'It was not placed, so there is nothing to cancel.'),
                ($$cs_internal.order_cancel(%s, 'erp')$$, 'rejected', 'It was not placed, so there is nothing to cancel.'),
                ($$cs_internal.order_resolve(%s, 'retry', NULL, 'erp')$$, 'placed', 'An order is resolved while it is uncertain or has failed.'),
+               ($$cs_internal.order_resolve(%s, 'failed', NULL, 'erp')$$, 'failed', 'It is failed already. Use placed or retry if it is not to stay so.'),
                ($$cs_internal.order_to_resubmit(%s, 'anew')$$, 'placed', 'An order is submitted again after it has failed, or was rejected or cancelled.'),
                ($$cs_internal.order_orphaned(%s)$$, 'queued', 'Somebody else has changed it meanwhile; cs_order_events tells.')) AS o (call, state, advice);
 SELECT matches(pg_temp.advice(format($$cs_internal.order_cancel(%s, 'erp')$$, pg_temp.order_in('uncertain'))),

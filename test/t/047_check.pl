@@ -211,14 +211,15 @@ is($node->safe_psql('postgres', qq{SELECT * FROM cs_quote_order('[{"product_id":
 is($node->safe_psql('postgres', qq{SELECT total = 3 * p.unit_price AND estimated FROM cs_quote_order('[{"sku": "$v1_sku", "quantity": 3}]', '$portland', '{"currency": "USD", "extra": {"items": []}}', 'shop_v1'),
 	cs_products AS p WHERE p.server = 'shop_v1' AND p.sku = '$v1_sku'}), 't', 'v1: with the form of an order');
 is($node->safe_psql('postgres', qq{DO \$\$
-	DECLARE d text;
+	DECLARE d text; h text;
 	BEGIN
 	  PERFORM cs_quote_order('[{"sku": "NO-1", "quantity": 1}, {"sku": "$v1_sku", "quantity": 1}, {"sku": "NO-2", "quantity": 1}]', NULL, server => 'shop_v1');
 	EXCEPTION WHEN invalid_parameter_value THEN
-	  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL;
-	  PERFORM set_config('test.said', concat_ws(chr(10), sqlerrm, d), false);
+	  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
+	  PERFORM set_config('test.said', concat_ws(chr(10), sqlerrm, d, h), false);
 	END \$\$; SELECT current_setting('test.said')}),
-	join("\n", 'the order cannot be estimated from the cached catalogue of server "shop_v1"', map {"lines[$_].sku: has no price in the cached catalogue"} 0, 2),
+	join("\n", 'the order cannot be estimated from the cached catalogue of server "shop_v1"',
+		(map {"lines[$_].sku: has no price in the cached catalogue"} 0, 2), q{Use CALL cs_refresh_catalog('shop_v1') if the catalogue may be old.}),
 	'not without a price, and all of those are named');
 is(query_state($node, qq{SELECT cs_quote_order('[{"product_id": "$v2_id", "quantity": @{[$v2_minimum - 1]}}]', NULL, server => 'shop_v2')}), '22023', 'nor of an order that could not be placed');
 is($sandbox->count, $requests, 'and nobody was asked');
