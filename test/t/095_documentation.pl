@@ -17,8 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $root = "$ENV{TESTDIR}/src";
-my @documents = map { basename($_) eq 'README.md' ? 'README.md' : 'docs/' . basename($_) }
-  grep { !m{/reference\.md$} } "$root/README.md", sort glob("$root/docs/*.md");
+my @documents = ('README.md', (map {s{^\Q$root\E/}{}r} grep { !m{/reference\.md$} } sort glob("$root/docs/*.md")), 'test/sandbox/README.md');
 my $sandbox = CupsourceTest::Sandbox->start;
 my $node = cupsource_node('documents');
 
@@ -76,16 +75,17 @@ sub at_the_sandbox
 	my ($text, $api) = @_;
 	my $url = $sandbox->url;
 
-	$text =~ s{(CREATE SERVER (\w+) FOREIGN DATA WRAPPER cupsource\s+OPTIONS \(api '([^']+)')}
+	$text =~ s{http://127\.0\.0\.1:8080}{$url}g;
+	$text =~ s{(CREATE SERVER (\w+) FOREIGN DATA WRAPPER cupsource\s+OPTIONS \(api '([^']+)')(?!, base_url)}
 		{ $api->{$2} = $3; "$1, base_url '$url$partner{$3}{path}', rate_limit '0'" . ($3 eq 'customhub-v1' ? ", auth_url '$url'" : '') }ge;
 	$text =~ s{(CREATE USER MAPPING FOR \w+ SERVER (\w+)\s+OPTIONS) \([^)]*\)}
-		{ "$1 ($partner{ $api->{$2} }{secrets})" }ge;
+		{ exists $api->{$2} ? "$1 ($partner{ $api->{$2} }{secrets})" : $& }ge;
 	return $text;
 }
 
 for my $document (@documents)
 {
-	my $database = lc(basename($document, '.md')) =~ s/\W/_/gr;
+	my $database = lc(($document =~ m{^test/(.*)/}) ? $1 : basename($document, '.md'));
 	my $setup = "$root/test/documentation/$database.sql";
 	my @blocks = blocks($document);
 	my %api;
