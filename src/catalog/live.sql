@@ -32,40 +32,40 @@ CREATE FUNCTION @extschema@.cs_models(search text DEFAULT NULL, max_rows bigint 
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 1000
 AS 'MODULE_PATHNAME', 'cs_sql_models';
 COMMENT ON FUNCTION @extschema@.cs_models(text, bigint, text) IS
-'Asks CustomHub for its list of models now ("List models"); search matches description and code. What only a model''s detail says is NULL.';
+'Asks CustomHub for its list of models now ("List models"); search matches description and code. What only a model''s detail says is NULL. Error 0A000 at Cup Source.';
 
 CREATE FUNCTION @extschema@.cs_model(model_id text, server text DEFAULT NULL) RETURNS SETOF @extschema@.cs_models
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 1
 AS 'MODULE_PATHNAME', 'cs_sql_model';
 COMMENT ON FUNCTION @extschema@.cs_model(text, text) IS
-'Asks CustomHub for one model now ("Get a model"). Error PA404 if there is none.';
+'Asks CustomHub for one model now ("Get a model"). Errors: PA404 if there is none; 0A000 at Cup Source.';
 
 CREATE FUNCTION @extschema@.cs_variations(model_id text, server text DEFAULT NULL)
 RETURNS SETOF @extschema@.cs_variations
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 100
 AS 'MODULE_PATHNAME', 'cs_sql_variations';
 COMMENT ON FUNCTION @extschema@.cs_variations(text, text) IS
-'Asks CustomHub for the variations of one model now, with this dealer''s prices. Error PA404 if there is no such model.';
+'Asks CustomHub for the variations of one model now, with this dealer''s prices. Errors: PA404 if there is no such model; 0A000 at Cup Source.';
 
 CREATE FUNCTION @extschema@.cs_placements(model_id text, server text DEFAULT NULL)
 RETURNS SETOF @extschema@.cs_placements
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 5
 AS 'MODULE_PATHNAME', 'cs_sql_placements';
 COMMENT ON FUNCTION @extschema@.cs_placements(text, text) IS
-'Asks CustomHub for the placements of one model now. Error PA404 if there is no such model.';
+'Asks CustomHub for the placements of one model now. Errors: PA404 if there is no such model; 0A000 at Cup Source.';
 
 CREATE FUNCTION @extschema@.cs_print_methods(model_id text, server text DEFAULT NULL)
 RETURNS SETOF @extschema@.cs_print_methods
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 10
 AS 'MODULE_PATHNAME', 'cs_sql_print_methods';
 COMMENT ON FUNCTION @extschema@.cs_print_methods(text, text) IS
-'Asks CustomHub for the print methods of one model''s placements now, with their charges. Error PA404 if there is no such model.';
+'Asks CustomHub for the print methods of one model''s placements now, with their charges. Errors: PA404 if there is no such model; 0A000 at Cup Source.';
 
 CREATE FUNCTION @extschema@.cs_balance(server text DEFAULT NULL) RETURNS SETOF @extschema@.cs_balance
 LANGUAGE c VOLATILE PARALLEL RESTRICTED COST 10000000 ROWS 1
 AS 'MODULE_PATHNAME', 'cs_sql_balance';
 COMMENT ON FUNCTION @extschema@.cs_balance(text) IS
-'Asks CustomHub for the wallet now ("Wallet balance"). balance > 0: the dealer owes it; headroom = credit_limit - balance.';
+'Asks CustomHub for the wallet now ("Wallet balance"). balance > 0: the dealer owes it; headroom = credit_limit - balance. Error 0A000 at Cup Source.';
 
 CREATE PROCEDURE @extschema@.cs_refresh_catalog(server text DEFAULT NULL, "full" boolean DEFAULT false)
 LANGUAGE c

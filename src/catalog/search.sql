@@ -294,7 +294,8 @@ COMMENT ON FUNCTION @extschema@.cs_search(text, text, text, text, text, text, te
 'Searches the cached catalogues of all accounts, or of one, by an index; rows as in cs_prices. words: each is a word of the name, brand or code (CustomHub: of the '
 'model or its variation), whatever its case; the last one may be the beginning of one, from three letters. size, colour, material, certification, category: all their '
 'words are in that attribute; size is also the capacity of a cup. Sorted by SKU after sku_prefix, else by price; of more than max_rows (NULL: no limit), those '
-'come first, except with words or attributes: then they are a sample, the same one while the catalogue stays as it is, in that order.';
+'come first, except with words or attributes: then they are a sample, the same one while the catalogue stays as it is, in that order. '
+'Errors: 22023 max_rows is negative; 42704 unknown server.';
 
 -- ---- Offers, compared ----
 
@@ -312,6 +313,9 @@ AS $$
 BEGIN
   IF quantity IS NULL OR quantity < 1 THEN
     RAISE invalid_parameter_value USING MESSAGE = '"quantity" must be positive';
+  END IF;
+  IF most < 0 THEN
+    RAISE invalid_parameter_value USING MESSAGE = '"max_rows" must not be negative';
   END IF;
   RETURN QUERY
   WITH found AS MATERIALIZED (
@@ -352,7 +356,7 @@ AS 'MODULE_PATHNAME', 'cs_sql_offers_by_words';
 COMMENT ON FUNCTION @extschema@.cs_offers(text, bigint, bigint, text) IS
 'What can be ordered where in this quantity, over all accounts (or one), from the cached catalogue: items with these words in their name (as cs_search), cheapest first '
 'within each currency, then the shortest lead time (days). Left out: items without a price, and those whose minimum order quantity is larger; not left out: what is out of stock '
-'or on backorder (stock_status). total = unit_price * quantity.';
+'or on backorder (stock_status). Errors: 22023 quantity is not positive, or max_rows is negative; 42704 unknown server.';
 
 CREATE FUNCTION @extschema@.cs_offers(skus text[], quantity bigint DEFAULT 1, max_rows bigint DEFAULT 100,
   server text DEFAULT NULL)
@@ -420,8 +424,8 @@ RETURNS SETOF cs_internal.price_change
 LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000 ROWS 1000
 AS 'MODULE_PATHNAME', 'cs_sql_price_changes';
 COMMENT ON FUNCTION @extschema@.cs_price_changes(timestamptz, text) IS
-'Every change of a price since then, in the order in which refreshes saw them: what it was and what it became. change: changed, discontinued (no price now), '
-'returned (there was none). The first price of a new item is no change.';
+'Every change of a price since then, in the order in which refreshes saw them: what it was and what it became. The first price of a new item is no '
+'change. Error 42704 unknown server.';
 
 -- ---- Retention ----
 
@@ -464,5 +468,6 @@ AS 'MODULE_PATHNAME', 'cs_sql_prune';
 COMMENT ON FUNCTION @extschema@.cs_prune(interval) IS
 'Deletes prices that ended, events of orders that ended and have not changed, and webhooks received about those or about '
 'no order, longer ago than that, of the accounts that the user may use (a superuser: of all that there ever were); returns '
-'how many. Nothing else ever deletes them. Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler.';
+'how many. Nothing else deletes them while their server is there. Orders, their attempts and what holds now stay. Not granted to PUBLIC; call it from your scheduler. '
+'Error 22023: the interval is not positive.';
 REVOKE ALL ON FUNCTION @extschema@.cs_prune(interval) FROM PUBLIC;

@@ -14,7 +14,7 @@ COMMENT ON FUNCTION @extschema@.cs_create_order(jsonb, jsonb, text, jsonb, text)
 'ship_to: {name, line1, line2, city, state, postal_code, country, phone, email}; external_id: 1 to 100 characters, '
 'unique per server, the same order for ever: asked again with the same content, the order that is there is returned. '
 'The order does not roll back; if the transaction does, it is cancelled where the partner allows it, else orphaned. '
-'Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA4xx (the partner refuses), PA001 to PA010 '
+'Errors: 22023 and 22004 (the form), 23505 (other content under this id), PA4xx (the partner refuses), PA001 to PA010 '
 '(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled, or is being).';
 
 CREATE FUNCTION @extschema@.cs_enqueue_order(lines jsonb, ship_to jsonb, external_id text,
@@ -23,7 +23,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_enqueue_order';
 COMMENT ON FUNCTION @extschema@.cs_enqueue_order(jsonb, jsonb, text, jsonb, text) IS
 'Queues an order in this transaction and returns its row of cs_orders; it is sent after COMMIT, once. Arguments and '
-'form as for cs_create_order. Errors: 22023 and 23502 (the form), 23505 (other content under this id), PA012 (it was, '
+'form as for cs_create_order. Errors: 22023 and 22004 (the form), 23505 (other content under this id), PA012 (it was, '
 'or is being, cancelled because the transaction that had called cs_create_order rolled back).';
 
 CREATE FUNCTION @extschema@.cs_submit_order() RETURNS trigger
@@ -34,7 +34,8 @@ COMMENT ON FUNCTION @extschema@.cs_submit_order() IS
 'deferred constraint trigger it sees lines that are inserted after their header. Arguments ''key=value'', keys: server '
 '(a name), server_column, external_id, lines, ship_to, bill_to, customer, branding, shipping_method, currency, '
 'po_number, net_terms, is_gift, is_rush, notes, extra, options. A value names a column; in single quotes it is a '
-'constant; ending in () it is a function that takes the row: ''lines=erp.order_lines()''.';
+'constant; ending in () it is a function that takes the row: ''lines=erp.order_lines()''. Errors: 39P01 (fired otherwise), '
+'22023 (an argument, or the form), 22004 (an argument gives null), 23505 (other content under this external id).';
 
 CREATE FUNCTION cs_internal.orders_insert() RETURNS trigger
 LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -116,7 +117,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 2
 AS 'MODULE_PATHNAME', 'cs_sql_order_tracking';
 COMMENT ON FUNCTION @extschema@.cs_order_tracking(text, text) IS
 'Asks the partner for the parcels of an order now and stores them; rows as in cs_shipments. Source: Cup Source v1 GET '
-'/orders/{id}/tracking, v2 GET /orders/{id} (not documented; where it is not there, webhooks tell), CustomHub GET /api/v1/orders/{orderId}.';
+'/orders/{id}/tracking, v2 GET /orders/{id} (not documented; where it is not there, webhooks tell), CustomHub GET /api/v1/orders/{orderId}. '
+'Errors: PA404 and 21000 as of cs_order, PA4xx (the partner refuses), PA001 to PA010 (no usable answer).';
 
 CREATE FUNCTION @extschema@.cs_order_tracking(id bigint) RETURNS SETOF @extschema@.cs_shipments
 LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 2
@@ -182,7 +184,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_resume';
 COMMENT ON FUNCTION @extschema@.cs_resume(text) IS
 'The partner takes requests again: ends the pause that it asked for (429, Retry-After), at once, and has the orders and '
-'cancellations of this server that wait for their next try sent after COMMIT; returns how many. For the server''s owner.';
+'cancellations of this server that wait for their next try sent after COMMIT; returns how many. For the server''s owner (42501 for others).';
 
 CREATE FUNCTION @extschema@.cs_adopt_queue() RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE

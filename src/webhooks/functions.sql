@@ -30,7 +30,8 @@ LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'cs_sql_verify_signature';
 COMMENT ON FUNCTION @extschema@.cs_verify_signature(bytea, text, text) IS
 'Is this the signature (X-CupSource-Signature) of these bytes, by the webhook_secret of the current user''s mapping? '
-'HMAC-SHA256 in hexadecimal or base64, with or without sha256= before it, compared in constant time.';
+'HMAC-SHA256 in hexadecimal or base64, with or without sha256= before it, compared in constant time. '
+'Errors: 0A000 the API has no webhooks; HV00J no webhook_secret.';
 
 CREATE FUNCTION @extschema@.cs_verify_signature(payload text, signature text, server text DEFAULT NULL) RETURNS boolean
 LANGUAGE c STABLE PARALLEL RESTRICTED

@@ -128,6 +128,34 @@ is_deeply([ map {"$_ $told{$_}"} sort keys %told ], [ map {"$_ $default{$_}"} so
 my @codes = text('src/base/errors.h') =~ /MAKE_SQLSTATE\('P', 'A', '(\d)', '(\d)', '(\d)'\)/g;
 same('README has every SQLSTATE of what is no answer', [ map {"PA$codes[3 * $_]$codes[3 * $_ + 1]$codes[3 * $_ + 2]"} 0 .. @codes / 3 - 1 ],
 	[ grep {/^PA0/} first_column($readme, '\n## Errors') ]);
+# Conditions by their names in C and in PL/pgSQL, as PostgreSQL has them.
+my ($share) = `pg_config --sharedir`;
+chomp $share;
+my %sqlstate;
+for (split /\n/, text("$share/errcodes.txt"))
+{
+	next unless /^([0-9A-Z]{5})\s+[ESW]\s+(\w+)(?:\s+(\w+))?/;
+	$sqlstate{$2} = $1;
+	$sqlstate{$3} = $1 if defined $3;
+}
+my $sources = join "\n", map { text($_) } files(qr{^src/(?!update/).*\.(?:c|h|sql)$});
+my %raised = map { $_ => 1 } (map { $sqlstate{$_} // () }
+	  $sources =~ /\b(ERRCODE_\w+)/g, $sources =~ /\bRAISE (?:EXCEPTION )?(\w+) USING/g, $sources =~ /ERRCODE = '(\w+)'/g),
+  $sources =~ /ERRCODE = '([0-9A-Z]{5})'/g;
+# Those of the server itself: cancelled, read-only, without connections, without a disk, without files.
+$raised{$_} = 1 for qw(57014 25006 53300 53100 53000);
+
+sub sqlstates
+{
+	my ($name, $text) = @_;
+
+	return map {"$_ is raised nowhere"} grep { !$raised{$_} }
+	  prose($text) =~ /\b((?:0A|2[12358]|39|4[02]|5[34578]|HV|XX)[0-9A-Z]{3})\b/g;
+}
+
+catches(\&sqlstates, 'an SQLSTATE that is not raised', 'README.md', 'It is 23502 then.');
+passes(\&sqlstates, 'one that is', 'README.md', 'It is 22004 then, or `HV00J`.');
+holds('SQLSTATEs are raised', \&sqlstates, @documents);
 my ($kinds) = text('src/ops/columns.sql') =~ /'cs_order_attempts', 'failure', '(.*)'/;
 same('the column failure has every kind', [ (text('src/base/errors.c') =~ /failure_kinds\[\] =\n\{\n(.*?)\n\};/s)[0] =~ /\{"(\w+)"/g ],
 	[ grep { $_ ne 'or' } ($kinds // '') =~ /\w+/g ]);

@@ -1,6 +1,6 @@
 -- Searches, compared offers, price changes, retention: what they find, for whom.
 BEGIN;
-SELECT plan(113);
+SELECT plan(114);
 
 CREATE SERVER shop FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v2');
 CREATE SERVER "o'shop" FOREIGN DATA WRAPPER cupsource OPTIONS (api 'cupsource-v1');
@@ -144,6 +144,7 @@ SELECT results_eq($$ SELECT * FROM cs_offers('{SKU-z,SKU-v,SKU-y,SKU-x,SKU-w}'::
 SELECT results_eq($$ SELECT sku FROM cs_offers('tumbler', 10, max_rows => 2) $$, $$ VALUES ('SKU-y'), ('SKU-v') $$, 'at most so many');
 SELECT results_eq($$ SELECT server FROM cs_offers('{SKU-x}'::text[], 10, server => 'mall') $$, $$ VALUES ('mall') $$, 'of one account');
 SELECT throws_ok($$ SELECT * FROM cs_offers('cup', 0) $$, '22023', '"quantity" must be positive', 'no quantity');
+SELECT throws_ok($$ SELECT * FROM cs_offers('cup', max_rows => -1) $$, '22023', '"max_rows" must not be negative', 'fewer than none');
 
 -- ---- Price changes ----
 CREATE FUNCTION changes(since timestamptz) RETURNS text LANGUAGE sql AS
