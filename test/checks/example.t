@@ -30,6 +30,7 @@ catches(\&complaints, 'a member that there is not', 'example', $example =~ s/\.r
 catches(\&complaints, 'a type that there is not', 'example', $example =~ s/CS_TYPE_NUMERIC/CS_TYPE_MONEY/r);
 my @found = complaints('CONTRIBUTING.md', $example);
 ok(!@found, 'and it compiles') or diag(@found);
+unlike($example, qr/^ {7}/m, 'and is laid out as the sources are, with tabs');
 
 # The steps name what is there.
 my ($steps) = text('CONTRIBUTING.md') =~ /^## Adding a partner\n(.*)\z/ms;
