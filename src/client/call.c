@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -313,7 +314,9 @@ refuse_to_wait(CsCall *call, int ms)
 							   "that cupsource.rate_limit_wait allows.",
 							   ms / 1000.0, waiting, waiting == 1 ? "other waits" : "others wait",
 							   call->limiter_ms / 1000.0, cs_guc_rate_limit_wait / 1000.0);
-	failure->hint = pstrdup("Try again later, or raise cupsource.rate_limit_wait.");
+	failure->hint = psprintf("Try again later, or raise cupsource.rate_limit_wait%s.",
+							 MyBackendType == B_BG_WORKER ?
+							 " in the configuration, by which orders are sent" : "");
 	end_with_failure(call);
 	MemoryContextSwitchTo(old);
 }

@@ -60,6 +60,10 @@ is($node->safe_psql('postgres', order("budget-$_")), 'placed', 'an order finds r
 is($sandbox->count, 10, 'and four others, the last one');
 is(query_state($node, 'SELECT * FROM cs_products(max_rows => 1)'), 'PA010', 'then nobody sends');
 is($sandbox->count, 10, 'indeed');
+like(($node->psql('postgres', 'SELECT * FROM cs_products(max_rows => 1)'))[2], qr/^HINT:  Try again later, or raise cupsource\.rate_limit_wait\.$/m,
+	'which patience would help');
+like(($node->psql('postgres', order('budget-6')))[2], qr/^HINT:  Try again later, or raise cupsource\.rate_limit_wait in the configuration, by which orders are sent\.$/m,
+	'but not the patience of a session that orders');
 
 account('cs_live_crowd', 10);
 my @sessions = map {
