@@ -93,11 +93,11 @@ TOOL_GOALS   = help stage demo test test-matrix test-sanitize test-valgrind test
 
 help:   ## this list
 	@echo "cupsource $(EXTVERSION)"
-	@echo "  make             builds the library and the install script"
-	@echo "  make install     installs them into the PostgreSQL of PG_CONFIG (default: pg_config)"
-	@echo "  make clean       removes what was built"
+	@echo "  make                builds the library and the install script"
+	@echo "  make install        installs them into the PostgreSQL of PG_CONFIG (default: pg_config)"
+	@echo "  make clean          removes what was built"
 	@sed -n 's/^\([a-z-]*\): *## \(.*\)/\1:\2/p' Makefile | \
-		while IFS=: read -r t d; do printf '  make %-11s %s\n' "$$t" "$$d"; done
+		while IFS=: read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
 
 stage:  ## DIR=/tmp/x: builds into a private PostgreSQL there; again: only what changed
 	@scripts/stage.sh '$(DIR)' $(if $(COPT),COPT='$(COPT)') $(if $(filter command line,$(origin CC)),CC='$(CC)')
