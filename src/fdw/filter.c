@@ -188,6 +188,23 @@ match_either(PlannerInfo *root, RelOptInfo *rel, Oid relid, const CsTable *table
 	return true;
 }
 
+/*
+ * Is its value known, and such that nothing can be asked for by it?  A column
+ * that is not shown needs its filter in any case.
+ */
+static bool
+says_nothing(const CsTable *table, const CsCondition *condition)
+{
+	const Const *value = (const Const *) condition->value;
+	char	   *wire;
+
+	return value && IsA(value, Const) && condition->kind != CS_CONDITION_ANY &&
+		condition->filled == 0 && condition->filter != table->id &&
+		condition->filter != &cs_server_filter &&
+		cs_condition_text(condition->filter, condition->kind, value->constvalue,
+						  value->constisnull, &wire) == CS_ASKED_EVERYTHING;
+}
+
 bool
 cs_condition_match(PlannerInfo *root, RelOptInfo *rel, Oid relid, const CsTable *table,
 				   Expr *clause, CsCondition *condition)
@@ -208,7 +225,7 @@ cs_condition_match(PlannerInfo *root, RelOptInfo *rel, Oid relid, const CsTable 
 		return false;
 	condition->clause = clause;
 	condition->value = (Expr *) value;
-	return true;
+	return !says_nothing(table, condition);
 }
 
 bool

@@ -218,6 +218,13 @@ Foreign Scan on hub.models
   Remote Request: GET /api/v1/models?search=bella&pageSize=100
 END
 	'the request, and the conditions that it carries');
+is(sql("EXPLAIN ($options) SELECT code FROM hub.models WHERE name ILIKE 'bella%'"), <<'END' =~ s/\n$//r,
+Foreign Scan on hub.models
+  Output: code
+  Filter: (models.name ~~* 'bella%'::text)
+  Remote Request: GET /api/v1/models?pageSize=100
+END
+	'and none that it does not carry');
 is(sql("EXPLAIN ($options) SELECT material FROM hub.models WHERE model_id = 'm'"), <<'END' =~ s/\n$//r, 'a detail');
 Foreign Scan on hub.models
   Output: material
