@@ -156,6 +156,9 @@ sub sqlstates
 catches(\&sqlstates, 'an SQLSTATE that is not raised', 'README.md', 'It is 23502 then.');
 passes(\&sqlstates, 'one that is', 'README.md', 'It is 22004 then, or `HV00J`.');
 holds('SQLSTATEs are raised', \&sqlstates, @documents);
+my ($states) = text('src/ops/columns.sql') =~ /'cs_orders', 'state', '(.*)'/;
+same('README has every state', [ grep { $_ ne 'or' } ($states // '') =~ /\w+/g ],
+	[ first_column($readme, '### Follow') ]);
 my ($kinds) = text('src/ops/columns.sql') =~ /'cs_order_attempts', 'failure', '(.*)'/;
 same('the column failure has every kind', [ (text('src/base/errors.c') =~ /failure_kinds\[\] =\n\{\n(.*?)\n\};/s)[0] =~ /\{"(\w+)"/g ],
 	[ grep { $_ ne 'or' } ($kinds // '') =~ /\w+/g ]);
