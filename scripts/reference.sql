@@ -62,7 +62,7 @@ BEGIN
     CONTINUE WHEN result ~ ('/' || regexp_replace(shape, '([][{}|.?*+()\\])', '\\\1', 'g'));
     result := replace(result, shape, '`' || replace(shape, '_', chr(1)) || '`');
   END LOOP;
-  result := regexp_replace(result, '(?<![\w.`/])((?:cupsource|cs_internal)\.[a-z_]+(?:\(\))?|PA[0-9][0-9nx]{2}|0A000|(?:2[1-5]|4[02]|55)[0-9A-Z]{3}|HV[0-9A-Z]{3}|[a-z]+(?:_[a-z]+)*_[a-z]*(?:\(\))?|/[a-z]+/[\w/{}]+)(?![\w`])', '`\1`', 'g');
+  result := regexp_replace(result, '(?<![\w.`/])((?:cupsource|cs_internal)\.[a-z_]+(?:\(\))?|PA[0-9n][0-9nx]{2}|0A000|(?:2[1-58]|39|4[02]|5[3-5])[0-9A-Z]{3}|HV[0-9A-Z]{3}|[a-z]+(?:_[a-z]+)*_[a-z]*(?:\(\))?|/[a-z]+/[\w/{}]+)(?![\w`])', '`\1`', 'g');
   FOR name IN SELECT DISTINCT o.name FROM objects AS o WHERE o.name <> heading LOOP
     result := regexp_replace(result, '`(' || name || '(?:\(\))?)`', '[`\1`](#' || name || ')', 'g');
   END LOOP;
