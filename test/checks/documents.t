@@ -164,6 +164,10 @@ same('the column failure has every kind', [ (text('src/base/errors.c') =~ /failu
 	[ grep { $_ ne 'or' } ($kinds // '') =~ /\w+/g ]);
 same('docs/operations.md has every check of cs_health()', [ text('src/ops/health.sql') =~ /SELECT \d+, '(\w+)',/g ],
 	[ first_column($operations, 'One row per check') ]);
+my @said = grep { $_ ne 'too many background workers' && $_ ne 'role … does not exist' } # PostgreSQL's own
+  $operations =~ /"([A-Za-z][^"`|\n]+ [^"`|\n]+)"/g;
+my @unsaid = grep { $sources !~ join '.*', map {quotemeta} split /…/, $_ } @said;
+ok(@said > 3 && !@unsaid, 'what it quotes is said') or diag("@unsaid");
 my ($wait_events) = $operations =~ /`pg_stat_activity\.wait_event` (.*?)\n\n/s;
 same('and every wait event', [ map { text($_) =~ /"(Cupsource[A-Z]\w+)"/g } files(qr{^src/.*\.c$}) ],
 	[ ($wait_events // '') =~ /`(\w+)`/g ]);
