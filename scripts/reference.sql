@@ -129,7 +129,8 @@ $$;
 \qecho ''
 \qecho '<!-- Written by "make docs" from the objects'' COMMENTs; do not edit. -->'
 \qecho ''
-\qecho 'Every function, view and setting of cupsource. The [README](../README.md) shows how they are used together.'
+\qecho 'Every function, view and setting of cupsource. The [README](../README.md) shows how they are used together, and has'
+\qecho '[the errors](../README.md#errors) that several of them have, as of a server that is not there.'
 \qecho ''
 SELECT format(E'**%s**\n%s\n', s.title,
               (SELECT string_agg(format('[`%s`](#%s)', o.name, o.name), E' ·\n' ORDER BY o.name)
@@ -154,6 +155,9 @@ SELECT CASE WHEN o.first_of_section THEN format(E'## %s\n\n', s.title) || coales
 \qecho ''
 SELECT pg_temp.prose(obj_description(w.oid, 'pg_foreign_data_wrapper'), '') || E'\n'
   FROM pg_foreign_data_wrapper AS w WHERE w.fdwname = 'cupsource';
+\qecho 'The README has the meanings and defaults of [their options](../README.md#server-options), and what'
+\qecho '[foreign tables](../README.md#as-tables) send to the partner.'
+\qecho ''
 \qecho '## Errors of the partners'
 \qecho ''
 \qecho 'What `cs_error_codes()` gives: a refusal has SQLSTATE `PA` and the HTTP status; a code in the partner''s answer'
