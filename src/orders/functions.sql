@@ -67,7 +67,7 @@ RETURNS @extschema@.cs_orders
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'cs_sql_resubmit_order';
 COMMENT ON FUNCTION @extschema@.cs_resubmit_order(text, text, text) IS
-'Queues a failed, rejected or cancelled order again under a new external id, linked to the old one by replaces. '
+'Queues a failed, rejected or cancelled order again, as it is, under a new external id, linked to the old one by replaces. '
 'CustomHub answers the same refusal (402 INSUFFICIENT_BALANCE) to the same id, also after a top-up. PA012 for an order in '
 'another state, or submitted again already, also by way of others; 23505 if another order has the new external id.';
 
