@@ -1,7 +1,7 @@
 /*
  * schema.sql
  *	  The schema of the tables and state transitions, and what every view
- *	  shares.  Public objects (cs_…) live in the schema that the user chose.
+ *	  shares.  Public objects (cs_...) live in the schema that the user chose.
  */
 
 -- Nothing that somebody has put into the chosen schema is taken for the server's own.
@@ -19,7 +19,7 @@ DO $$ BEGIN PERFORM @extschema@.cs_version(); END $$;
 
 CREATE SCHEMA cs_internal;
 COMMENT ON SCHEMA cs_internal IS
-'Tables and state transitions of cupsource. Use the public functions and views cs_…; nothing here is granted to PUBLIC.';
+'Tables and state transitions of cupsource. Use the public functions and views cs_...; nothing here is granted to PUBLIC.';
 REVOKE ALL ON SCHEMA cs_internal FROM PUBLIC;
 
 CREATE VIEW cs_internal.visible_servers WITH (security_barrier) AS

@@ -3,10 +3,10 @@
  *	  The states of a refresh: begun (anew, or where the last one stopped),
  *	  checkpoints, complete or failed.
  *
- *	      (none) ── begin ──> running ── complete ──> complete
- *	                          │  ^                        │
+ *	      (none) -- begin --> running -- complete --> complete
+ *	                          |  ^                        |
  *	                       fail  begin (goes on)        begin
- *	                          v  │                        v
+ *	                          v  |                        v
  *	                         failed                    running
  *
  * A run is a walk through the list, then, where the partner has details, one

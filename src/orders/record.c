@@ -200,7 +200,7 @@ cs_order_uncertain(int64 order_id, CsFailure *failure)
 	char		nulls[1 + CS_ERROR_ARGS + 1] = "      ";
 
 	failure->hint = psprintf("It may have been placed, so it is not sent again. Look for it at the partner, "
-							 "then use cs_resolve_order(%lld, 'placed', …), 'retry' or 'failed'.",
+							 "then use cs_resolve_order(%lld, 'placed', ...), 'retry' or 'failed'.",
 							 (long long) order_id);
 	values[0] = Int64GetDatum(order_id);
 	cs_work_error(failure, values + 1, nulls + 1);

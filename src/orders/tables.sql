@@ -45,7 +45,7 @@ CREATE TYPE cs_internal.order_error AS (
   hint text
 );
 COMMENT ON TYPE cs_internal.order_error IS
-'A failure: SQLSTATE PA…, the partner''s error code, message, detail and hint.';
+'A failure: SQLSTATE PA..., the partner''s error code, message, detail and hint.';
 
 CREATE TABLE cs_internal.orders (
   id bigint NOT NULL DEFAULT pg_catalog.nextval('cs_internal.order_id'),

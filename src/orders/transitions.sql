@@ -2,13 +2,13 @@
  * transitions.sql
  *	  Every change of an order's state, one small function each.
  *
- *	  queued      → sending (claimed), cancelled, failed
- *	  sending     → placed and beyond (answered), queued (again), failed, uncertain
+ *	  queued      -> sending (claimed), cancelled, failed
+ *	  sending     -> placed and beyond (answered), queued (again), failed, uncertain
  *	  placed, approved, in_production, shipped, delivered, rejected, cancelled:
  *	                as the partner says
- *	  placed …    → cancelling → cancelled, or back; orphaned
- *	  uncertain, failed → queued, placed, failed, cancelled (by hand); placed by
- *	                hand under a wrong id → placed
+ *	  placed ...  -> cancelling -> cancelled, or back; orphaned
+ *	  uncertain, failed -> queued, placed, failed, cancelled (by hand); placed by
+ *	                hand under a wrong id -> placed
  *
  * A function refuses every other old state with PA012 and changes nothing.
  * Each change leaves an event and a NOTIFY, which listeners get at COMMIT.
@@ -27,7 +27,7 @@ BEGIN
   RAISE EXCEPTION USING ERRCODE = 'PA012',
     MESSAGE = format('order "%s" is %s and cannot become %s', o.external_id, o.state, wanted),
     HINT = CASE WHEN o.state = 'uncertain' THEN
-             format('Look for it at the partner, then use cs_resolve_order(%s, ''placed'', …), ''retry'' or ''failed''.', o.id)
+             format('Look for it at the partner, then use cs_resolve_order(%s, ''placed'', ...), ''retry'' or ''failed''.', o.id)
            ELSE coalesce(advice, 'Somebody else has changed it meanwhile; cs_order_events tells.') END;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_refuse(bigint, text, text) IS
@@ -76,7 +76,7 @@ REVOKE ALL ON FUNCTION cs_internal.order_mistaken(text, cs_internal.remote_order
 
 /* ---- sending ---- */
 
--- queued → sending, a batch; the bodies are the bytes that will be sent.
+-- queued -> sending, a batch; the bodies are the bytes that will be sent.
 CREATE FUNCTION cs_internal.orders_sending(ids bigint[], bodies bytea[]) RETURNS integer
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -110,7 +110,7 @@ BEGIN
   RETURN cardinality(changed);
 END $$;
 COMMENT ON FUNCTION cs_internal.orders_sending(bigint[], bytea[]) IS
-'queued → sending, all or none: stores the exact request bodies and counts the attempt, before a byte is sent.';
+'queued -> sending, all or none: stores the exact request bodies and counts the attempt, before a byte is sent.';
 REVOKE ALL ON FUNCTION cs_internal.orders_sending(bigint[], bytea[]) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.attempt_ended(order_id bigint, started_at timestamptz, duration_ms integer,
@@ -131,7 +131,7 @@ COMMENT ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, inte
 REVOKE ALL ON FUNCTION cs_internal.attempt_ended(bigint, timestamptz, integer, integer, text, text, text, text)
   FROM PUBLIC;
 
--- sending → placed, or as far as the answer says.
+-- sending -> placed, or as far as the answer says.
 CREATE FUNCTION cs_internal.order_placed(order_id bigint, new_state text, a cs_internal.remote_order,
   answer jsonb, poll_after interval, started_at timestamptz DEFAULT NULL,
   duration_ms integer DEFAULT NULL, status integer DEFAULT NULL) RETURNS boolean
@@ -176,12 +176,12 @@ BEGIN
   RETURN stays;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer) IS
-'sending → placed (or a later state that the answer names): the partner has accepted the order. False: it is, or is '
+'sending -> placed (or a later state that the answer names): the partner has accepted the order. False: it is, or is '
 'now to be, cancelled. Keeps the attempt, too: when it began, how long it took, its HTTP status.';
 REVOKE ALL ON FUNCTION cs_internal.order_placed(bigint, text, cs_internal.remote_order, jsonb, interval, timestamptz, integer, integer)
   FROM PUBLIC;
 
--- sending → queued: certainly not sent, or the same bytes may be sent again.
+-- sending -> queued: certainly not sent, or the same bytes may be sent again.
 CREATE FUNCTION cs_internal.order_again(order_id bigint, after interval, e cs_internal.order_error)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -201,11 +201,11 @@ BEGIN
   RETURN o.cancel_requested_at IS NULL OR cs_internal.order_cancel(order_id, 'cupsource') <> 'done';
 END $$;
 COMMENT ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) IS
-'sending → queued: the request certainly did not arrive, or the partner promises to know the same bytes again. False: it did '
+'sending -> queued: the request certainly did not arrive, or the partner promises to know the same bytes again. False: it did '
 'not arrive and was to be cancelled meanwhile, and is.';
 REVOKE ALL ON FUNCTION cs_internal.order_again(bigint, interval, cs_internal.order_error) FROM PUBLIC;
 
--- sending → uncertain; queued, too, if an earlier request may have arrived.
+-- sending -> uncertain; queued, too, if an earlier request may have arrived.
 CREATE FUNCTION cs_internal.order_uncertain(order_id bigint, e cs_internal.order_error) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -223,11 +223,11 @@ BEGIN
     cs_internal.error_detail(e));
 END $$;
 COMMENT ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) IS
-'sending → uncertain: the request may have arrived, and sending it again could order twice; queued → uncertain: one that '
+'sending -> uncertain: the request may have arrived, and sending it again could order twice; queued -> uncertain: one that '
 'may have arrived is not wanted any more, and the partner cannot cancel. Waits for cs_resolve_order.';
 REVOKE ALL ON FUNCTION cs_internal.order_uncertain(bigint, cs_internal.order_error) FROM PUBLIC;
 
--- queued, sending → failed.
+-- queued, sending -> failed.
 CREATE FUNCTION cs_internal.order_failed(order_id bigint, e cs_internal.order_error, final boolean)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -246,7 +246,7 @@ BEGIN
     cs_internal.error_detail(e));
 END $$;
 COMMENT ON FUNCTION cs_internal.order_failed(bigint, cs_internal.order_error, boolean) IS
-'queued or sending → failed: the partner refused the order, or it cannot be sent. final: the same external id will be refused for ever.';
+'queued or sending -> failed: the partner refused the order, or it cannot be sent. final: the same external id will be refused for ever.';
 REVOKE ALL ON FUNCTION cs_internal.order_failed(bigint, cs_internal.order_error, boolean) FROM PUBLIC;
 
 -- queued stays queued: something of ours is missing (a user mapping, a secret file).
@@ -270,7 +270,7 @@ REVOKE ALL ON FUNCTION cs_internal.order_delayed(bigint, interval, cs_internal.o
 
 /* ---- cancelling ---- */
 
--- queued → cancelled, placed … → cancelling; returns what has to be done now.
+-- queued -> cancelled, placed ... -> cancelling; returns what has to be done now.
 CREATE FUNCTION cs_internal.order_cancel(order_id bigint, by text) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -316,7 +316,7 @@ COMMENT ON FUNCTION cs_internal.order_cancel(bigint, text) IS
 'Cancels: done (it was not sent, or is cancelled already), send (the partner has to be asked), wait (its outcome is not known yet).';
 REVOKE ALL ON FUNCTION cs_internal.order_cancel(bigint, text) FROM PUBLIC;
 
--- queued → cancelled in the user's own transaction; false if the worker has to do it.
+-- queued -> cancelled in the user's own transaction; false if the worker has to do it.
 CREATE FUNCTION cs_internal.order_cancel_queued(order_id bigint, by text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -333,7 +333,7 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancel_queued(bigint, text) IS
-'queued → cancelled, if it never reached the partner and nobody is sending it: true. Otherwise nothing is changed, and nothing stays locked.';
+'queued -> cancelled, if it never reached the partner and nobody is sending it: true. Otherwise nothing is changed, and nothing stays locked.';
 REVOKE ALL ON FUNCTION cs_internal.order_cancel_queued(bigint, text) FROM PUBLIC;
 
 CREATE FUNCTION cs_internal.is_only_called_for(order_id bigint) RETURNS boolean
@@ -366,7 +366,7 @@ COMMENT ON FUNCTION cs_internal.order_recognised(bigint, cs_internal.remote_orde
 'Throws PA006 if the partner''s answer names another order than this one.';
 REVOKE ALL ON FUNCTION cs_internal.order_recognised(bigint, cs_internal.remote_order) FROM PUBLIC;
 
--- cancelling → cancelled.
+-- cancelling -> cancelled.
 CREATE FUNCTION cs_internal.order_cancelled(order_id bigint, a cs_internal.remote_order) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -386,10 +386,10 @@ BEGIN
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, 'cancelled');
 END $$;
 COMMENT ON FUNCTION cs_internal.order_cancelled(bigint, cs_internal.remote_order) IS
-'cancelling → cancelled: the partner has confirmed it.';
+'cancelling -> cancelled: the partner has confirmed it.';
 REVOKE ALL ON FUNCTION cs_internal.order_cancelled(bigint, cs_internal.remote_order) FROM PUBLIC;
 
--- cancelling → what it was before, or orphaned if nobody wants it.
+-- cancelling -> what it was before, or orphaned if nobody wants it.
 CREATE FUNCTION cs_internal.order_not_cancelled(order_id bigint, e cs_internal.order_error) RETURNS text
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -415,10 +415,10 @@ BEGIN
   RETURN back;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_not_cancelled(bigint, cs_internal.order_error) IS
-'cancelling → the state before, because the partner refuses; orphaned if the transaction that asked for the order rolled back.';
+'cancelling -> the state before, because the partner refuses; orphaned if the transaction that asked for the order rolled back.';
 REVOKE ALL ON FUNCTION cs_internal.order_not_cancelled(bigint, cs_internal.order_error) FROM PUBLIC;
 
--- placed … → orphaned.
+-- placed ... -> orphaned.
 CREATE FUNCTION cs_internal.order_orphaned(order_id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -435,7 +435,7 @@ BEGIN
   PERFORM cs_internal.order_entered(order_id, o.server, o.external_id, 'orphaned');
 END $$;
 COMMENT ON FUNCTION cs_internal.order_orphaned(bigint) IS
-'placed … → orphaned: the partner makes an order whose transaction rolled back, and cannot be stopped.';
+'placed ... -> orphaned: the partner makes an order whose transaction rolled back, and cannot be stopped.';
 REVOKE ALL ON FUNCTION cs_internal.order_orphaned(bigint) FROM PUBLIC;
 
 /* ---- by hand ---- */
@@ -499,7 +499,7 @@ COMMENT ON FUNCTION cs_internal.order_not_replaced(bigint, text) IS
 'Throws PA012 if another of its kin than the one with the new external id has not failed, been rejected or cancelled.';
 REVOKE ALL ON FUNCTION cs_internal.order_not_replaced(bigint, text) FROM PUBLIC;
 
--- uncertain, failed → what a person found out.
+-- uncertain, failed -> what a person found out.
 CREATE FUNCTION cs_internal.order_resolve(order_id bigint, action text, found_id text, by text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -570,6 +570,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) IS
-'uncertain or failed → placed (it is there, under this id), queued (send it again), or failed (it is not there). '
-'placed → placed under another id, as long as the partner has not been seen to know it.';
+'uncertain or failed -> placed (it is there, under this id), queued (send it again), or failed (it is not there). '
+'placed -> placed under another id, as long as the partner has not been seen to know it.';
 REVOKE ALL ON FUNCTION cs_internal.order_resolve(bigint, text, text, text) FROM PUBLIC;

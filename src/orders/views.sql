@@ -24,7 +24,7 @@ CREATE VIEW @extschema@.cs_orders WITH (security_barrier) AS
     FROM cs_internal.all_orders AS o
     JOIN cs_internal.visible_servers AS v ON v.server OPERATOR(pg_catalog.=) o.server;
 COMMENT ON VIEW @extschema@.cs_orders IS
-'Every order that was queued or placed from this database. Money in major units of currency. error_…: the last '
+'Every order that was queued or placed from this database. Money in major units of currency. error_...: the last '
 'failure, also why a placed order cannot be followed, until it can be. INSERT of '
 '(server, external_id, lines, ship_to, options) queues an order in the current transaction. cs_orders() asks the partner.';
 COMMENT ON COLUMN @extschema@.cs_orders.path IS 'queue: sent after COMMIT; call: cs_create_order, sent at once.';

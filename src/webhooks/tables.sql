@@ -31,7 +31,7 @@ CREATE TABLE cs_internal.webhook_events (
 COMMENT ON TABLE cs_internal.webhook_events IS
 'Every event that a partner''s webhook brought, once; the view cs_webhook_events shows it. at: when it happened, by the '
 'partner''s clock; without that, when it was received. state: what remote_status means here. parcels: '
-'[{shipment_id, tracking_number, carrier, …}]. problem: fields that could not be read. order_id: the order that it was '
+'[{shipment_id, tracking_number, carrier, ...}]. problem: fields that could not be read. order_id: the order that it was '
 'applied to; NULL with a remote_id or an order_number: it waits for an order of that name. unseen: no worker has looked for '
 'its order yet. '
 'doubted: a status that may be the order''s or that of a part of it, so the partner is asked.';

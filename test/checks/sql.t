@@ -129,6 +129,17 @@ holds('each part of the script is qualified, labelled and pinned',
 	sub { my ($name, $text) = @_; return map { statement_findings($_) } statements($text) },
 	files(qr{^src/(?!update/).*\.sql$}));
 
+# Comments, too: the whole script has to be in the database's encoding.
+sub ascii
+{
+	my ($name, $text) = @_;
+
+	return map {"no ASCII: $_"} $text =~ /([^\n]{0,20}[^\x00-\x7f])/g;
+}
+
+catches(\&ascii, 'an ellipsis', 'a', "-- cs_\xe2\x80\xa6\n");
+holds('the scripts are for databases of all encodings', \&ascii, files(qr{^src/(?!update/cupsource--[0-9.]+\.sql).*\.sql$}));
+
 my @parts = split ' ', `make -s print-SQL_PARTS`;
 my $whole = join "\n", map { text($_) } @parts;
 my @found = script('all parts', $whole);

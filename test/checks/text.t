@@ -40,6 +40,9 @@ sub c_layout
 		$line++;
 		push @findings, "line $line: // comment" if m{//};
 	}
+	# Not every database can hold more in what it stores, or sends, of a message.
+	push @findings, "a message that is no ASCII: $_"
+	  for grep {/[^\x00-\x7f]/} $text =~ s{/\*.*?\*/}{}gsr =~ /("(?:\\.|[^"\\\n])*")/g;
 	$line = 0;
 	for (split /\n/, $text)
 	{
@@ -104,6 +107,8 @@ catches(\&c_layout, 'a missing header', 'src/a.c', "int a;\n");
 catches(\&c_layout, 'a // comment', 'src/a.c', "$header// no\n");
 catches(\&c_layout, 'a long line', 'src/a.c', $header . 'x' x 101 . "\n");
 catches(\&c_layout, 'blanks for tabs', 'src/a.c', "$header    int a;\n");
+catches(\&c_layout, 'an ellipsis in a message', 'src/a.c', $header . qq{f("and so on \xe2\x80\xa6");\n});
+passes(\&c_layout, 'one in a comment', 'src/a.c', "$header/* and so on \xe2\x80\xa6 */\n");
 passes(\&c_layout, 'a long message', 'src/a.c', $header . 'f("' . 'x' x 101 . qq{");\n});
 passes(\&c_layout, 'a URL in a string', 'src/a.c', qq{${header}char *a = "https://x";\n});
 holds('C is laid out', \&c_layout, files(qr{^(?:src|test)/.*\.[ch]$}));

@@ -214,7 +214,7 @@ SELECT is(pg_temp.advice(format(call, pg_temp.order_in(state))), advice, format(
                ($$cs_internal.order_to_resubmit(%s, 'anew')$$, 'placed', 'An order is submitted again after it has failed, or was rejected or cancelled.'),
                ($$cs_internal.order_orphaned(%s)$$, 'queued', 'Somebody else has changed it meanwhile; cs_order_events tells.')) AS o (call, state, advice);
 SELECT matches(pg_temp.advice(format($$cs_internal.order_cancel(%s, 'erp')$$, pg_temp.order_in('uncertain'))),
-  '^Look for it at the partner, then use cs_resolve_order\(\d+, ''placed'', …\), ''retry'' or ''failed''\.$', 'an uncertain one is looked for first');
+  '^Look for it at the partner, then use cs_resolve_order\(\d+, ''placed'', \.\.\.\), ''retry'' or ''failed''\.$', 'an uncertain one is looked for first');
 
 -- Of another cluster, without its claim: nothing of it is ours to wait for.
 SELECT is((SELECT count(*) FROM cs_internal.servers_waiting()), 1::bigint, 'a server has something to send');

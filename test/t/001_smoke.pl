@@ -35,6 +35,11 @@ is($node->safe_psql('other', q{
 	 WHERE c.relkind = 'f' AND c.relnamespace = 'hub'::regnamespace}),
 	'balance models order_events order_items orders placements print_methods products shipments variations',
 	'a schema whose name needs quotes is as good');
+for my $encoding (qw(EUC_JP LATIN1 SQL_ASCII))
+{
+	$node->safe_psql('postgres', "CREATE DATABASE \"$encoding\" ENCODING '$encoding' TEMPLATE template0");
+	is(($node->psql($encoding, 'CREATE EXTENSION cupsource; SELECT count(*) FROM cs_products'))[1], 0, "it comes into a database in $encoding");
+}
 
 # Nothing of ours is open to everybody but what is meant to be.
 is($node->safe_psql('postgres', q{

@@ -132,7 +132,7 @@ sub order_hint
 
 	return $hint unless $status == 500;
 	return "It may have been placed, so it is not sent again. Look for it at the partner, "
-	  . "then use cs_resolve_order($id, 'placed', …), 'retry' or 'failed'.";
+	  . "then use cs_resolve_order($id, 'placed', ...), 'retry' or 'failed'.";
 }
 
 for my $api (1, 2)

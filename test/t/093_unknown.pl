@@ -255,11 +255,11 @@ like($err, qr/ERROR: +PA012: order "refused" is failed and cannot become cancell
 $node->safe_psql('postgres', q{ALTER SERVER shop_v1 OPTIONS (ADD retry_uncertain 'true')});
 my $pid = lose('no-way-back', 'drop_after');
 (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
-like($err, qr/ERROR: +PA009: it is unknown whether order \d+ was placed\nDETAIL: +It is not wanted any more, but Cup Source .* cannot cancel orders, and an earlier request may have arrived\.\nHINT: +It may have been placed, so it is not sent again\. Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', …\), 'retry' or 'failed'\./,
+like($err, qr/ERROR: +PA009: it is unknown whether order \d+ was placed\nDETAIL: +It is not wanted any more, but Cup Source .* cannot cancel orders, and an earlier request may have arrived\.\nHINT: +It may have been placed, so it is not sent again\. Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', \.\.\.\), 'retry' or 'failed'\./,
 	'who cancels what may be there is told to look for it');
 is(state_of('no-way-back'), 'uncertain', 'it waits for that');
 (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT cs_cancel_order('no-way-back')");
-like($err, qr/ERROR: +PA012: order "no-way-back" is uncertain and cannot become cancelled\nHINT: +Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', …\), 'retry' or 'failed'\./,
+like($err, qr/ERROR: +PA012: order "no-way-back" is uncertain and cannot become cancelled\nHINT: +Look for it at the partner, then use cs_resolve_order\(\d+, 'placed', \.\.\.\), 'retry' or 'failed'\./,
 	'and so is who cancels it again');
 is($node->safe_psql('postgres', $worker), $pid, 'the worker goes on');
 is($sandbox->count(posts('shop_v1')), 2, 'and does not send it to know');
