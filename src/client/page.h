@@ -53,8 +53,8 @@ extern const CsPage *cs_pager_next(CsPager *pager);
 /*
  * The same for a resource that is asked for by an id: NULL also if the partner
  * says that there is nothing under it (404), or, unless the id is 'known' to be
- * one of the partner's own, that it is no id (400).  A gateway that has lost its
- * way says 404 to everything.
+ * one of the partner's own, that it is no id (400).  It has to say so as its
+ * document has it: a gateway that has lost its way says 404 to everything.
  */
 extern const CsPage *cs_pager_find(CsPager *pager, bool known);
 

@@ -15,7 +15,8 @@ COMMENT ON FUNCTION @extschema@.cs_create_order(jsonb, jsonb, text, jsonb, text)
 'unique per server, the same order for ever: asked again with the same content, the order that is there is returned. '
 'The order does not roll back; if the transaction does, it is cancelled where the partner allows it, else orphaned. '
 'Errors: 22023 and 22004 (the form), 23505 (other content under this id), PA4xx (the partner refuses), PA001 to PA010 '
-'(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled, or is being).';
+'(no usable answer), PA009 and PA5xx (outcome unknown), PA011 (no worker), PA012 (the order was cancelled, or is being), '
+'55P03 (a transaction that has not ended, this one or another, keeps the order locked).';
 
 CREATE FUNCTION @extschema@.cs_enqueue_order(lines jsonb, ship_to jsonb, external_id text,
   options jsonb DEFAULT NULL, server text DEFAULT NULL) RETURNS @extschema@.cs_orders
@@ -131,7 +132,8 @@ AS 'MODULE_PATHNAME', 'cs_sql_cancel_order';
 COMMENT ON FUNCTION @extschema@.cs_cancel_order(text, text) IS
 'Cancels an order and returns its row: in this transaction while it is only queued, at the partner otherwise '
 '(CustomHub, while ApprovalPending), where it does not roll back. A cancelled order is returned as it is. Errors: '
-'PA012 (its state forbids it), PA400 ORDER_NOT_CANCELLABLE, 0A000 (the API cannot cancel).';
+'PA012 (its state forbids it), PA400 ORDER_NOT_CANCELLABLE, 0A000 (the API cannot cancel), 55P03 (a transaction that '
+'has not ended keeps it locked).';
 
 CREATE FUNCTION @extschema@.cs_cancel_order(id bigint) RETURNS @extschema@.cs_orders
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
